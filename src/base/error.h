@@ -1,0 +1,60 @@
+// A status with its details, as the public pulse_error, but never truncated by
+// an older caller's struct.  No allocation: errors must also report that memory is short.
+#ifndef PULSE_BASE_ERROR_H
+#define PULSE_BASE_ERROR_H
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "pulseengine/status.h"
+
+namespace pulseengine {
+
+class Error {
+ public:
+  Error() = default;
+  Error(pulse_status code, std::string_view message, uint32_t flags = 0, int system_errno = 0);
+
+  // Formats the message, cut at its capacity.
+  template <class... Args>
+  static Error make(pulse_status code, uint32_t flags, fmt::format_string<Args...> format,
+                    Args&&... args) {
+    Error e;
+    e.code_ = code;
+    e.flags_ = flags;
+    auto end = fmt::format_to_n(e.message_, sizeof e.message_ - 1, format,
+                                std::forward<Args>(args)...);
+    e.length_ = static_cast<uint16_t>(end.out - e.message_);
+    e.message_[e.length_] = '\0';
+    return e;
+  }
+  // "<what>: <strerror>"
+  static Error system(pulse_status code, std::string_view what, int system_errno,
+                      uint32_t flags = PULSE_ERROR_RETRIABLE);
+
+  bool ok() const { return code_ == PULSE_OK; }
+  pulse_status code() const { return code_; }
+  uint32_t flags() const { return flags_; }
+  int system_errno() const { return errno_; }
+  std::string_view message() const { return {message_, length_}; }
+
+  Error& add_flags(uint32_t flags) {
+    flags_ |= flags;
+    return *this;
+  }
+
+  // Fills the caller's struct as far as its size reaches.  Null is allowed.
+  pulse_status report(pulse_error* out) const noexcept;
+
+ private:
+  pulse_status code_ = PULSE_OK;
+  uint32_t flags_ = 0;
+  int errno_ = 0;
+  uint16_t length_ = 0;
+  char message_[PULSE_ERROR_MESSAGE_BYTES] = {0};
+};
+
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,86 @@
+// Intrusive reference counting.
+#ifndef PULSE_BASE_REF_H
+#define PULSE_BASE_REF_H
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "base/alloc.h"
+
+namespace pulseengine {
+
+// A heap object with a count that starts at 1.  The last unref deletes it, on
+// whatever thread that is.
+class RefCounted : public Allocated {
+ public:
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
+
+  void ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  void unref() noexcept {
+    if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+  // Takes a reference unless the last one is already gone.
+  bool try_ref() noexcept {
+    uint32_t n = count_.load(std::memory_order_relaxed);
+    while (n != 0) {
+      if (count_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+
+ protected:
+  RefCounted() = default;
+  virtual ~RefCounted() = default;
+
+ private:
+  std::atomic<uint32_t> count_{1};
+};
+
+// A counted pointer.  adopt() takes over a reference, share() adds one.
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  Ref(std::nullptr_t) {}  // NOLINT: as any pointer
+  Ref(const Ref& other) noexcept : p_(other.p_) {
+    if (p_ != nullptr) p_->ref();
+  }
+  Ref(Ref&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
+  ~Ref() {
+    if (p_ != nullptr) p_->unref();
+  }
+  Ref& operator=(Ref other) noexcept {
+    std::swap(p_, other.p_);
+    return *this;
+  }
+
+  static Ref adopt(T* p) noexcept {
+    Ref r;
+    r.p_ = p;
+    return r;
+  }
+  static Ref share(T* p) noexcept {
+    if (p != nullptr) p->ref();
+    return adopt(p);
+  }
+  T* release() noexcept { return std::exchange(p_, nullptr); }
+
+  T* get() const noexcept { return p_; }
+  T* operator->() const noexcept { return p_; }
+  T& operator*() const noexcept { return *p_; }
+  explicit operator bool() const noexcept { return p_ != nullptr; }
+
+ private:
+  T* p_ = nullptr;
+};
+
+template <class T, class... Args>
+Ref<T> make_ref(Args&&... args) {
+  return Ref<T>::adopt(new T(std::forward<Args>(args)...));
+}
+
+}  // namespace pulseengine
+
+#endif
