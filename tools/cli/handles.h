@@ -1,0 +1,24 @@
+// The library's handles as owners that drop their reference.
+#ifndef TOOLS_CLI_HANDLES_H
+#define TOOLS_CLI_HANDLES_H
+
+#include <pulseengine/pulse.h>
+
+#include <memory>
+
+namespace cli {
+
+template <typename T, void (*unref)(T*)>
+struct Unref {
+  void operator()(T* handle) const { unref(handle); }
+};
+
+using EngineHandle = std::unique_ptr<pulse_engine, Unref<pulse_engine, pulse_engine_unref>>;
+using QueueHandle = std::unique_ptr<pulse_queue, Unref<pulse_queue, pulse_queue_unref>>;
+using StreamHandle = std::unique_ptr<pulse_stream, Unref<pulse_stream, pulse_stream_unref>>;
+using ReaderHandle = std::unique_ptr<pulse_reader, Unref<pulse_reader, pulse_reader_unref>>;
+using SinkHandle = std::unique_ptr<pulse_sink, Unref<pulse_sink, pulse_sink_unref>>;
+
+}  // namespace cli
+
+#endif
