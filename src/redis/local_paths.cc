@@ -55,12 +55,14 @@ bool default_directory(char (&out)[PATH_MAX], LocalProblem* problem) {
 bool make_parents(char* path, LocalProblem* problem) {
   for (char* slash = strchr(path + 1, '/'); slash != nullptr; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    bool made = mkdir(path, 0700) == 0 || errno == EEXIST || errno == EISDIR;
-    // A parent that exists behind a read-only or foreign directory.
-    struct stat status;
-    if (!made) made = stat(path, &status) == 0;
-    int failure = errno;
-    if (!made) fail(problem, failure, "cannot be created", path);
+    bool made = mkdir(path, 0700) == 0;
+    if (!made) {
+      int failure = errno;
+      struct stat status;
+      // Whatever mkdir says of one that exists (EEXIST, EROFS, EACCES...).
+      made = stat(path, &status) == 0;
+      if (!made) fail(problem, failure, "cannot be created", path);
+    }
     *slash = '/';
     if (!made) return false;
   }
@@ -98,7 +100,9 @@ bool find_directory(std::string_view wanted, bool create, char (&out)[PATH_MAX],
   }
   struct stat status;
   if (realpath(path, out) == nullptr || stat(out, &status) != 0) {
-    return fail(problem, errno, "cannot be opened", path);
+    fail(problem, errno, "cannot be opened", path);
+    strcpy(out, path);
+    return false;
   }
   if (!S_ISDIR(status.st_mode)) return fail(problem, 0, "is not a directory", path);
   if (status.st_uid != geteuid()) return fail(problem, 0, "belongs to another user", path);

@@ -29,7 +29,8 @@ struct LocalProblem {
 };
 
 // `directory` empty = the default one.  With `create` the directories are made
-// where they are missing; without, a missing one is a problem with ENOENT.
+// where they are missing; without, a missing one is a problem with ENOENT, and
+// out->directory says which.
 // Refuses directories of other users, and those that others can enter.
 bool find_local_paths(std::string_view directory, bool create, LocalPaths* out,
                       LocalProblem* problem);

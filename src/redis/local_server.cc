@@ -12,7 +12,7 @@
 #include "redis/local_paths.h"
 
 #ifndef PULSE_LIBEXECDIR
-#define PULSE_LIBEXECDIR "/usr/libexec"
+#error "PULSE_LIBEXECDIR: where the helper is installed"
 #endif
 
 extern char** environ;
