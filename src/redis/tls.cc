@@ -19,6 +19,11 @@ namespace {
 
 Error tls_error(std::string_view what) { return Error::make(PULSE_ERR_TLS, 0, "TLS: {}", what); }
 
+Error closed_by_peer() {
+  return Error(PULSE_ERR_DISCONNECTED, "TLS: the server closed the connection",
+               PULSE_ERROR_RETRIABLE);
+}
+
 // The innermost reason on the thread's error queue, which it empties.
 Error take_openssl_error(std::string_view what) {
   unsigned long code = ERR_peek_last_error();
@@ -285,6 +290,7 @@ TlsSession::IoResult TlsSession::finish(int returned, bool in_handshake) {
       result = IoResult::want_write;
       break;
     case SSL_ERROR_ZERO_RETURN:
+      error_ = closed_by_peer();
       result = IoResult::eof;
       break;
     default:
@@ -293,8 +299,7 @@ TlsSession::IoResult TlsSession::finish(int returned, bool in_handshake) {
       // complete, so that nothing is gained by an error.
       if (socket_eof_ && socket_errno_ == 0 && !in_handshake) {
         result = IoResult::eof;
-        error_ = Error(PULSE_ERR_DISCONNECTED, "TLS: the server closed the connection",
-                       PULSE_ERROR_RETRIABLE);
+        error_ = closed_by_peer();
       } else {
         explain(in_handshake);
       }

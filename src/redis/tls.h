@@ -76,8 +76,8 @@ class TlsSession final : public Allocated {
   // Tells the peer; does not wait for its answer.
   IoResult shutdown();
 
-  // Of the last result `error`: PULSE_ERR_TLS with the reason, or
-  // PULSE_ERR_DISCONNECTED when the socket failed.
+  // Of the last result `error` or `eof`: PULSE_ERR_TLS with the reason, or
+  // PULSE_ERR_DISCONNECTED when the socket failed or the peer closed it.
   const Error& error() const { return error_; }
 
  private:

@@ -433,6 +433,7 @@ TEST_F(Tls, EndOfConnection) {
     EXPECT_EQ(receive(&text), IoResult::ok);
     EXPECT_EQ(text, "last");
     EXPECT_EQ(receive(&text), IoResult::eof) << polite;
+    EXPECT_EQ(session_->error().code(), PULSE_ERR_DISCONNECTED) << polite;
     EXPECT_EQ(ERR_peek_error(), 0u);
     session_.reset();
     SSL_free(server_);
