@@ -145,7 +145,7 @@ std::optional<int64_t> parse_duration(std::string_view text) {
     }
     if (take(&text, ".")) {
       for (; !text.empty() && is_digit(text[0]); text.remove_prefix(1), ++digits) {
-        if (scale >= 1e15) continue;  // below a nanosecond in every unit
+        if (scale >= 1e19) continue;  // far below a nanosecond in every unit
         fraction = fraction * 10 + static_cast<uint64_t>(text[0] - '0');
         scale *= 10;
       }

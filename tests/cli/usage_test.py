@@ -1,0 +1,140 @@
+"""Wrong usage and failures: exit codes, where messages go, help and man page."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from harness import CLI, ToolTest, main
+
+
+class Usage(ToolTest):
+    WRONG = [
+        [],
+        ["frob"],
+        ["add"],
+        ["add", "s"],
+        ["add", "s", "n", "p", "more"],
+        ["add", "s", "n", "--unknown"],
+        ["add", "s", "n", "--ttl", "x"],
+        ["add", "s", "n", "--ttl", "-1s"],
+        ["add", "s", "n", "--ttl", "1s", "--sliding-ttl", "1s"],
+        ["add", "s", "n", "--max-len", "many"],
+        ["add", "s", "n", "--header", "no-equals-sign"],
+        ["add", "s", "n", "--header", "=value"],
+        ["add", "s", "n", "text", "--lines"],
+        ["add", "with space", "n"],
+        ["add", "s", ""],
+        ["read"],
+        ["read", "s", "--from", "yesterday"],
+        ["read", "s", "--count", "0"],
+        ["read", "s", "--count", "-1"],
+        ["read", "s", "--pattern", "("],
+        ["read", "s", "--topic", "a", "--pattern", "b"],
+        ["read", "bad*name"],
+        ["sink", "s"],
+        ["sink", "s", "g", "--ack", "--leave"],
+        ["sink", "s", "g", "--leave", "--no-ack"],
+        ["sink", "s", "g", "--no-ack", "--exec", "true"],
+        ["sink", "s", "g", "--grace", "soon"],
+        ["sink", "s", "g", "--grace", "1ms"],
+        ["sink", "s", "bad group"],
+        ["sink", "s", "g", "--pattern", "("],
+        ["stream"],
+        ["stream", "info"],
+        ["stream", "remove", "s"],
+        ["stream", "remove", "s", "no-id"],
+        ["local"],
+        ["--url", "http://x", "ping"],
+        ["--url", "redis://h?frob=1", "ping"],
+        ["--timeout", "0", "ping"],
+        ["local", "status", "--url", "redis://localhost"],
+    ]
+
+    def test_wrong_usage_is_2_with_a_message(self):
+        for arguments in self.WRONG:
+            with self.subTest(arguments=arguments):
+                result = self.run_tool(*arguments, code=2)
+                self.assertEqual(result.out, "")
+                self.assertRegex(result.err, r"^pulseengine: .+")
+
+    def test_help_of_every_verb_is_0_on_standard_output(self):
+        for verb in ([], ["add"], ["read"], ["sink"], ["stream"], ["stream", "info"],
+                     ["stream", "remove"], ["stream", "destroy"], ["ping"], ["local"],
+                     ["local", "status"], ["local", "stop"]):
+            done = subprocess.run([CLI, *verb, "--help"], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), verb)
+            self.assertIn("Usage: pulseengine", done.stdout)
+
+    def test_man_page_names_every_verb_and_option(self):
+        man = subprocess.run([CLI, "--man"], capture_output=True, text=True, check=True).stdout
+        plain = man.replace("\\-", "-")
+        for verb in (["add"], ["read"], ["sink"], ["stream", "info"], ["stream", "remove"],
+                     ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"]):
+            self.assertIn('.SS "%s' % " ".join(verb), plain)
+            text = subprocess.run([CLI, *verb, "--help"], capture_output=True, text=True).stdout
+            options = re.findall(r"^  (?:-\w,)?(--[a-z-]+)", text, re.M)
+            for option in options:
+                if option != "--help":
+                    self.assertIn(option, plain.split('.SS "%s' % " ".join(verb))[1])
+
+    @unittest.skipUnless(shutil.which("man"), "man is not installed")
+    def test_man_page_has_no_formatting_errors(self):
+        with tempfile.NamedTemporaryFile(suffix=".1") as page:
+            page.write(subprocess.run([CLI, "--man"], stdout=subprocess.PIPE, check=True).stdout)
+            page.flush()
+            done = subprocess.run(["man", "-l", "--warnings=w", page.name], capture_output=True,
+                                  text=True, env=dict(os.environ, LC_ALL="C.UTF-8"))
+        self.assertEqual(done.stderr, "")
+        self.assertIn("EXIT STATUS", done.stdout)
+
+    def test_version_is_printed(self):
+        done = subprocess.run([CLI, "--version"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"^pulseengine \d+\.\d+\.\d+\n$")
+
+
+class Failures(ToolTest):
+    def test_a_server_that_is_not_there_is_1(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+            url = "redis://user:secret-word@127.0.0.1:%d" % taken.getsockname()[1]
+            for arguments in (["ping"], ["add", "s", "n"], ["read", "s"], ["sink", "s", "g"],
+                              ["stream", "info", "s"]):
+                result = self.run_tool(*arguments, "--url", url, "--timeout", "300ms", code=1)
+                self.assertEqual(result.out, "")
+                self.assertIn("cannot reach the server", result.err)
+                self.assertNotIn("secret-word", result.err)
+
+    def test_a_file_that_is_not_there_is_1(self):
+        result = self.run_tool("add", "s", "n", "@/does/not/exist", code=1)
+        self.assertIn("/does/not/exist", result.err)
+
+    def test_a_directory_as_payload_is_1(self):
+        self.assertIn("directory", self.run_tool("add", "s", "n", "@/", code=1).err)
+
+    def test_a_key_that_is_no_stream_is_1(self):
+        self.server.command("SET", self.server.key(self.stream), "text")
+        for arguments in (["add", self.stream, "n"], ["read", self.stream],
+                          ["read", self.stream, "--follow"], ["sink", self.stream, "g"]):
+            result = self.run_tool(*arguments, code=1)
+            self.assertIn("WRONG", result.err, arguments)
+
+    def test_closed_standard_output_is_1(self):
+        done = subprocess.run(["sh", "-c", '"$0" ping >&-', CLI], capture_output=True,
+                              env=self.environment)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output is closed", done.stderr)
+
+    def test_a_full_disk_is_1(self):
+        done = subprocess.run(["sh", "-c", '"$0" ping >/dev/full', CLI], capture_output=True,
+                              env=self.environment)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
+
+if __name__ == "__main__":
+    main()
