@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "base/alloc.h"
@@ -18,6 +19,8 @@ class RefCounted : public Allocated {
   RefCounted& operator=(const RefCounted&) = delete;
 
   void ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  // Nobody else holds a reference now.
+  bool sole() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
   void unref() noexcept {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
@@ -48,6 +51,8 @@ class Ref {
     if (p_ != nullptr) p_->ref();
   }
   Ref(Ref&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
+  template <class U, class = std::enable_if_t<std::is_convertible_v<U*, T*>>>
+  Ref(Ref<U> other) noexcept : p_(other.release()) {}  // NOLINT: as any pointer
   ~Ref() {
     if (p_ != nullptr) p_->unref();
   }

@@ -1,0 +1,106 @@
+// What reaches the host: deliveries, and the targets that say where to.
+#ifndef PULSE_ENGINE_DELIVERY_H
+#define PULSE_ENGINE_DELIVERY_H
+
+#include "base/ref.h"
+#include "pulseengine/event.h"
+
+namespace pulseengine {
+
+class Queue;
+
+// A host's pulse_target, taken over: the queue is referenced, and destroy runs
+// when the Target goes, once.
+class Target {
+ public:
+  Target() = default;
+  Target(Ref<Queue> queue, pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
+         uint64_t token);
+  Target(Target&& other) noexcept;
+  Target& operator=(Target&& other) noexcept;
+  ~Target();
+
+  bool empty() const;  // nobody is told
+  Queue* queue() const { return queue_.get(); }
+  pulse_event_fn callback() const { return callback_; }
+  void* user_data() const { return user_data_; }
+  uint64_t token() const { return token_; }
+
+ private:
+  Ref<Queue> queue_;
+  pulse_event_fn callback_ = nullptr;
+  void* user_data_ = nullptr;
+  pulse_destroy_fn destroy_ = nullptr;
+  uint64_t token_ = 0;
+};
+
+// The target of an object that delivers many events.
+class SharedTarget : public RefCounted {
+ public:
+  explicit SharedTarget(Target target) : target_(std::move(target)) {}
+  const Target& target() const { return target_; }
+
+ private:
+  Target target_;
+};
+
+// One or more events on their way to one target.  The holder (queue or engine) calls
+// next_event until it answers false, keeps the delivery while views are in
+// use, and drops its reference.  One thread at a time.
+class Delivery : public virtual RefCounted {
+ public:
+  virtual const Target& target() const = 0;
+  // Fills a zeroed event (all but size and token).  False: no more.
+  virtual bool next_event(pulse_event* event) = 0;
+  // How many next_event would still give.
+  virtual size_t remaining() const = 0;
+
+ private:
+  friend class DeliveryList;
+  Delivery* next_delivery_ = nullptr;
+};
+
+// First in, first out; owns a reference to each.  Not synchronised.  Never allocates.
+class DeliveryList {
+ public:
+  DeliveryList() = default;
+  ~DeliveryList() { clear(); }
+  DeliveryList(const DeliveryList&) = delete;
+  DeliveryList& operator=(const DeliveryList&) = delete;
+
+  bool empty() const { return first_ == nullptr; }
+  Delivery* front() const { return first_; }
+  size_t events() const;  // that wait in all of them
+  void push(Ref<Delivery> delivery) {
+    Delivery* d = delivery.release();
+    d->next_delivery_ = nullptr;
+    if (last_ != nullptr) {
+      last_->next_delivery_ = d;
+    } else {
+      first_ = d;
+    }
+    last_ = d;
+  }
+  Ref<Delivery> pop() {
+    Delivery* d = first_;
+    first_ = d->next_delivery_;
+    if (first_ == nullptr) last_ = nullptr;
+    d->next_delivery_ = nullptr;
+    return Ref<Delivery>::adopt(d);
+  }
+  void clear() {
+    while (!empty()) pop();
+  }
+  void swap(DeliveryList& other) {
+    std::swap(first_, other.first_);
+    std::swap(last_, other.last_);
+  }
+
+ private:
+  Delivery* first_ = nullptr;
+  Delivery* last_ = nullptr;
+};
+
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,232 @@
+// The engine: the loop, its driver, the connections, the operations under way, and the
+// objects opened on it.
+//
+// Threads: what is marked "any thread" may be called from anywhere; the rest
+// belongs to the loop thread (whoever runs the loop at that moment).
+#ifndef PULSE_ENGINE_ENGINE_H
+#define PULSE_ENGINE_ENGINE_H
+
+#include <atomic>
+#include <mutex>
+
+#include "engine/config.h"
+#include "engine/delivery.h"
+#include "engine/operation.h"
+#include "engine/operation_table.h"
+#include "engine/signal.h"
+#include "engine/task.h"
+#include "loop/loop.h"
+#include "redis/connection.h"
+#include "redis/router.h"
+
+namespace pulseengine {
+
+// An object with a life of its own on the engine: a reader, a sink.  The
+// engine closes it when it closes itself.
+class Child : public virtual RefCounted {
+ public:
+  // Starts closing; calls Engine::remove_child when closed.
+  virtual void close_child() = 0;
+  // The engine gives up: close on the spot, without the network.
+  virtual void abort_child(const Error& error) = 0;
+  // The command connection that serves its keys came or went.
+  virtual void server_ready() {}
+  virtual void server_lost(const Error&) {}
+};
+
+// Work to be done once in the present turn, after the callbacks and before the
+// connections flush.  An object that gathers (acks ...) embeds one.
+class TurnHook {
+ public:
+  virtual void end_of_turn() = 0;
+
+ protected:
+  ~TurnHook() = default;
+
+ private:
+  friend class Engine;
+  bool queued_ = false;
+};
+
+// What another layer keeps for the engine: made on demand, dropped before the loop closes.
+// Loop thread.
+class EngineAttachment : public Allocated {
+ public:
+  virtual ~EngineAttachment() = default;
+  // Once a turn, together with the command connections.
+  virtual void flush() noexcept = 0;
+};
+
+class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionListener {
+ public:
+  // Starts connecting; with the thread driver, also the thread.
+  static Error open(EngineConfig config, Ref<Engine>* engine);
+
+  const EngineConfig& config() const { return config_; }
+  // "<key_prefix><kind><name>".  Any thread.
+  String key(std::string_view kind, std::string_view name) const;
+  String key(std::string_view kind, std::string_view name, std::string_view suffix) const;
+
+  // --- operations; any thread --------------------------------------------
+  // Takes up the call: counts it against max_inflight, gives it its id and its deadline
+  // (timeout_ms: 0 = the engine's default, negative = none).  After this it
+  // must be completed.  Fails with AGAIN, CLOSED, FORKED.
+  Error accept(Operation& operation, int64_t timeout_ms);
+  pulse_status cancel(uint64_t operation_id);
+  // An error if commands are refused because there is no connection and fail_fast is set,
+  // or because `bytes` more would not fit in max_buffer_bytes.
+  Error admit(Connection& connection, size_t bytes);
+  // Takes back an accept, for a call that then fails at once with an error of its own.
+  void reject(Operation& operation);
+
+  // Blocks until the signal is set: PULSE_OK and the signal's own error is in
+  // signal.error(); PULSE_ERR_TIMEOUT; PULSE_ERR_REENTRANT.  In the manual driver on
+  // the driving thread it runs the loop.
+  pulse_status wait(Signal& signal, int64_t timeout_ms);
+  bool may_wait() const;  // false inside an inline callback
+
+  // --- work for the loop ------------------------------------------------------
+  // Runs task() on the loop thread, in order.  Any thread.  False when the
+  // engine is closed: the task was dropped.  Throws bad_alloc.
+  bool post(Owned<Task> task);
+  template <class F>
+  bool post_call(F f) {
+    return post(Owned<Task>(new CallTask<F>(std::move(f))));
+  }
+  void at_end_of_turn(TurnHook& hook);
+  void forget_hook(TurnHook& hook);
+  bool on_loop_thread() const;
+
+  // --- the server -------------------------------------------------------------
+  Router& router() { return *router_; }
+  // The connection for commands on this key.  Any thread.
+  Connection& connection_for(std::string_view key) { return router_->for_key(key); }
+  const ServerInfo& server() const { return server_; }
+  // A copy for other threads.
+  ServerInfo server_copy() const;
+  bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
+
+  // The read lanes of the streaming layer; null until the first reader or sink.
+  Owned<EngineAttachment>& attachment() { return attachment_; }
+
+  // --- deliveries --------------------------------------------------------------
+  // Hands over to the target.  Loop thread, or under the protection of the
+  // caller's own order.
+  void deliver(Ref<Delivery> delivery);
+
+  // --- objects ------------------------------------------------------------
+  Error add_child(Ref<Child> child);  // any thread; CLOSED when closing
+  void remove_child(Child& child);
+  size_t child_count() const { return children_.size(); }
+
+  // --- life cycle; any thread --------------------------------------------
+  Error ready_wait(int64_t timeout_ms);
+  void close();
+  Error close_wait(int64_t timeout_ms);
+  // The host has no handle left.
+  void abandon();
+  bool closing() const { return closing_.load(std::memory_order_acquire); }
+  bool closed() const { return closed_signal_->is_set(); }
+
+  // --- manual driver ------------------------------------------------------
+  int poll_fd() const;
+  int64_t poll_timeout_ms();
+  int64_t run_once(size_t max_events, int64_t budget_us);
+  void wakeup() noexcept;
+
+  void metrics(pulse_engine_metrics* out) const;
+  String server_text() const;
+  bool forked() const;
+
+  // ConnectionHost
+  Loop& loop() override { return loop_; }
+  const ServerConfig& server_config() const override { return config_.server; }
+  ConnectionCounters& counters() override { return counters_; }
+  TlsContext* tls_context() override { return tls_.get(); }
+  void want_turn() noexcept override;
+  void log(pulse_log_level level, std::string_view text) noexcept override;
+  void server_seen(const ServerInfo& info) override;
+  void connection_opened(Connection& connection) override { connections_.push_back(&connection); }
+  void connection_gone(Connection& connection) noexcept override;
+
+  explicit Engine(EngineConfig config);
+
+ private:
+  friend class Operation;
+  ~Engine() override;
+
+  // LoopClient
+  void turn() noexcept override;
+  // ConnectionListener
+  void connection_ready(Connection& connection) override;
+  void connection_lost(Connection& connection, const Error& error) override;
+
+  static void thread_main(void* engine);
+  void run_tasks();
+  size_t run_inline(size_t max_events, int64_t deadline_us);
+  void run_hooks();
+  void arm_operation_timer();
+  void check_operations() noexcept;
+  void operation_completed(Operation& operation, const Error& error);
+  void operation_taken() noexcept;
+  void change_state(pulse_engine_state state, const Error& error);
+  void begin_close();
+  void finish_close_if_done();
+  void finish_close() noexcept;
+  void shut_loop() noexcept;
+  pulse_status enter_loop();
+  void leave_loop();
+
+  EngineConfig config_;
+  Loop loop_;
+  Thread thread_;
+  std::mutex thread_mutex_;  // guards thread_'s join and detach
+  ConnectionCounters counters_;
+  Ref<TlsContext> tls_;
+  Vector<Connection*> connections_;  // all that exist: flushed at the end of each turn
+  Owned<Router> router_;
+  Owned<EngineAttachment> attachment_;
+  ServerInfo server_;
+  mutable std::mutex server_mutex_;  // guards changes of server_, connect_error_, ready_signal_
+  Error connect_error_;
+  std::atomic<bool> ready_{false};
+  std::atomic<pulse_engine_state> state_{PULSE_ENGINE_CONNECTING};
+
+  OperationTable operations_;
+  Timer operation_timer_;
+  std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that the timer is set to
+  std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
+
+  std::mutex task_mutex_;
+  Owned<Task> first_task_;  // guarded by task_mutex_
+  Task* last_task_ = nullptr;
+  bool accepting_tasks_ = true;
+
+  DeliveryList inline_;  // waiting for run_inline
+  size_t inline_limit_ = 0;        // of this run_once; 0 = none
+  int64_t inline_deadline_us_ = kNever;
+  size_t inline_ran_ = 0;
+  Vector<TurnHook*> hooks_;
+  bool in_turn_ = false;
+  bool turn_again_ = false;  // work came up that this turn no longer reaches
+
+  std::mutex child_mutex_;
+  Vector<Ref<Child>> children_;  // guarded by child_mutex_
+
+  std::atomic<bool> closing_{false};
+  bool close_begun_ = false;
+  bool finished_ = false;
+  Timer close_timer_;
+  Timer wait_timer_;
+  Ref<Signal> closed_signal_;
+  Ref<Signal> ready_signal_;
+
+  std::atomic<uint64_t> loop_thread_{0};  // who runs the loop; 0 = nobody
+  std::atomic<uint64_t> driving_thread_{0};  // manual driver: who ran it last
+  std::atomic<bool> running_{false};
+  uint32_t fork_generation_ = 0;
+};
+
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,53 @@
+#include "engine/operation.h"
+
+#include <cstring>
+
+#include "engine/engine.h"
+
+namespace pulseengine {
+
+Operation::~Operation() {
+  // Nobody took the completion: a waiting caller read it, or its queue was closed.
+  if (engine_ && !taken_) engine_->operation_taken();
+  release(message_);
+}
+
+bool Operation::complete(const Error& error) {
+  if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
+  status_ = error.code();
+  flags_ = error.flags();
+  if (!error.ok() && !error.message().empty()) {
+    // Without memory for it, the status still tells.
+    message_ = static_cast<char*>(try_allocate(error.message().size()));
+    if (message_ != nullptr) {
+      message_len_ = error.message().size();
+      std::memcpy(message_, error.message().data(), message_len_);
+    }
+  }
+  engine_->operation_completed(*this, error);
+  return true;
+}
+
+Error Operation::error() const {
+  return Error(status_, {message_ == nullptr ? "" : message_, message_len_}, flags_);
+}
+
+bool Operation::next_event(pulse_event* event) {
+  if (taken_) return false;
+  taken_ = true;
+  event->kind = kind_;
+  event->status = status_;
+  event->flags = flags_;
+  event->operation = id_;
+  event->count = count;
+  event->id = event_id;
+  event->results = results.empty() ? nullptr : results.data();
+  event->result_count = results.size();
+  event->stream_info = kind_ == PULSE_EVENT_INFO && status_ == PULSE_OK ? &stream_info : nullptr;
+  event->message = message_;
+  event->message_len = message_len_;
+  if (engine_) engine_->operation_taken();
+  return true;
+}
+
+}  // namespace pulseengine

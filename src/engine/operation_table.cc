@@ -1,0 +1,81 @@
+#include "engine/operation_table.h"
+
+#include <algorithm>
+
+#include "engine/engine.h"
+
+namespace pulseengine {
+
+// An id is the generation of its entry, above the entry's index + 1: never 0.
+static constexpr int kIndexBits = 32;
+
+Error OperationTable::add(Operation& operation, int64_t deadline_ms) {
+  if (limit_ >= 0 && inflight_.load(std::memory_order_relaxed) >= static_cast<uint64_t>(limit_)) {
+    return Error::make(PULSE_ERR_AGAIN, PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT,
+                       "max_inflight ({}) operations are under way", limit_);
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  uint32_t index = free_;
+  if (index == kNone) {
+    index = static_cast<uint32_t>(entries_.size());
+    entries_.emplace_back();
+  } else {
+    free_ = entries_[index].next_free;
+  }
+  Entry& entry = entries_[index];
+  entry.operation = &operation;
+  entry.generation++;
+  operation.id_ = (static_cast<uint64_t>(entry.generation) << kIndexBits) | (index + 1U);
+  operation.deadline_ms_ = deadline_ms;
+  operation.ref();
+  active_++;
+  inflight_.fetch_add(1, std::memory_order_relaxed);
+  accepted_.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void OperationTable::remove(Operation& operation) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto index = static_cast<uint32_t>(operation.id_) - 1;
+    entries_[index].operation = nullptr;
+    entries_[index].next_free = free_;
+    free_ = index;
+    active_--;
+  }
+  operation.unref();
+}
+
+Ref<Operation> OperationTable::find(uint64_t id) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  uint64_t index = (id & UINT32_MAX) - 1;
+  if (index >= entries_.size() || entries_[index].generation != id >> kIndexBits) return nullptr;
+  return Ref<Operation>::share(entries_[index].operation);
+}
+
+void OperationTable::expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_t* next) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  *next = kNever;
+  for (const Entry& entry : entries_) {
+    if (entry.operation == nullptr) continue;
+    if (entry.operation->deadline_ms_ <= now_ms) {
+      out->push_back(Ref<Operation>::share(entry.operation));
+    } else {
+      *next = std::min(*next, entry.operation->deadline_ms_);
+    }
+  }
+}
+
+void OperationTable::all(Vector<Ref<Operation>>* out) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (entry.operation != nullptr) out->push_back(Ref<Operation>::share(entry.operation));
+  }
+}
+
+size_t OperationTable::active() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return active_;
+}
+
+}  // namespace pulseengine

@@ -1,0 +1,86 @@
+// Formats commands as RESP, straight into the buffer that is sent.
+#ifndef PULSE_REDIS_WRITER_H
+#define PULSE_REDIS_WRITER_H
+
+#include <charconv>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/outbox_buffer.h"
+#include "redis/script.h"
+
+namespace pulseengine {
+
+class CommandWriter {
+ public:
+  explicit CommandWriter(OutboxBuffer& out) : out_(out) {}
+
+  // Begins a command of `count` arguments, its name included.
+  void begin(size_t count) { prefixed('*', count); }
+  void arg(std::string_view text) {
+    prefixed('$', text.size());
+    out_.append(text);
+    out_.append("\r\n");
+  }
+  void arg(int64_t number) {
+    char text[24];
+    auto end = std::to_chars(text, text + sizeof text, number);
+    arg(std::string_view(text, static_cast<size_t>(end.ptr - text)));
+  }
+  void arg_id(uint64_t ms, uint64_t seq);  // "ms-seq"
+  // Large values are referenced instead of copied.
+  void arg(const Ref<Bytes>& bytes);
+  // Begins EVALSHA, or EVAL when `eval`, with `keys` + `args` arguments to follow.
+  void begin_script(const Script& script, bool eval, size_t keys, size_t args) {
+    begin(3 + keys + args);
+    arg(eval ? std::string_view("EVAL") : std::string_view("EVALSHA"));
+    arg(eval ? script.text : script.sha1);
+    arg(static_cast<int64_t>(keys));
+  }
+  // One argument made of two parts.
+  void joined_arg(std::string_view first, std::string_view second) {
+    prefixed('$', first.size() + second.size());
+    out_.append(first);
+    out_.append(second);
+    out_.append("\r\n");
+  }
+  // What was written since the mark `before`, which size() gave; for commands without
+  // referenced values.
+  size_t size() const { return out_.size(); }
+  std::string_view since(size_t before) const { return out_.tail(before); }
+  // An EVALSHA command that was written before, as EVAL.
+  void as_eval(std::string_view evalsha_command, const Script& script);
+  // Bytes that are RESP already, such as a prefix formatted once.
+  void raw(std::string_view resp) { out_.append(resp); }
+
+  // begin and all arguments in one call.
+  template <class... Args>
+  void command(Args... args) {
+    begin(sizeof...(args));
+    (arg(to_arg(args)), ...);
+  }
+
+ private:
+  static std::string_view to_arg(std::string_view text) { return text; }
+  static std::string_view to_arg(const char* text) { return text; }
+  static std::string_view to_arg(const String& text) { return {text.data(), text.size()}; }
+  template <class N, class = std::enable_if_t<std::is_integral_v<N>>>
+  static int64_t to_arg(N number) {
+    return static_cast<int64_t>(number);
+  }
+
+  void prefixed(char kind, size_t number) {
+    char text[24];
+    text[0] = kind;
+    auto end = std::to_chars(text + 1, text + sizeof text - 2, number);
+    *end.ptr = '\r';
+    *(end.ptr + 1) = '\n';
+    out_.append(std::string_view(text, static_cast<size_t>(end.ptr + 2 - text)));
+  }
+
+  OutboxBuffer& out_;
+};
+
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,107 @@
+// An entry of a stream as the host sees it, and batches of them on their way to the host.
+#ifndef PULSE_STREAMING_MESSAGE_H
+#define PULSE_STREAMING_MESSAGE_H
+
+#include <atomic>
+
+#include "engine/delivery.h"
+#include "redis/reply.h"
+#include "streaming/stream.h"
+
+namespace pulseengine {
+
+struct Message {
+  pulse_event_id id{0, 0};
+  std::string_view name, payload, topic;  // in the batch's slab
+  bool has_topic = false;
+  uint32_t first_header = 0, header_count = 0;  // in the batch's headers
+  uint32_t bytes = 0;       // that it counts for in buffers
+  uint64_t deliveries = 0;  // sinks: 1 for a first delivery
+  uint32_t delivery = 0;    // sinks: of the ack handle
+};
+
+// Strict order of ids.
+inline bool id_less(const pulse_event_id& a, const pulse_event_id& b) {
+  return a.ms != b.ms ? a.ms < b.ms : a.seq < b.seq;
+}
+inline bool id_equal(const pulse_event_id& a, const pulse_event_id& b) {
+  return a.ms == b.ms && a.seq == b.seq;
+}
+// "ms-seq" as it stands in replies.
+bool parse_id(std::string_view text, pulse_event_id* id);
+
+enum class EntryKind { message, malformed, deleted };  // deleted: nil fields
+
+// Reads one [id, [field, value, ...]] from the reply.  Headers ("h:<name>") are appended to
+// `headers`.  malformed: no `n` or no `p`; the id is set if there is one.
+EntryKind parse_entry(Reply& reply, Message* message, Vector<pulse_header>* headers);
+
+// Who delivers and wants to know what the host took: a reader or a sink.
+class Deliverer : public virtual RefCounted {
+ public:
+  // The host took one event of `bytes`.  Any thread.
+  virtual void event_taken(uint32_t bytes) = 0;
+  // Nothing more is to be delivered: close was called.  Any thread.
+  virtual bool withdrawn() const = 0;
+  virtual uint64_t handle_id() const = 0;  // for ack handles; 0: a reader
+};
+
+// The messages of one stream in one reply.
+class MessageBatch final : public Delivery {
+ public:
+  MessageBatch(Ref<Deliverer> owner, Ref<SharedTarget> target, Ref<Stream> stream,
+               uint32_t stream_index, Ref<Slab> slab)
+      : owner_(std::move(owner)),
+        target_(std::move(target)),
+        stream_(std::move(stream)),
+        stream_index_(stream_index),
+        slab_(std::move(slab)) {}
+
+  Vector<Message> messages;
+  Vector<pulse_header> headers;
+
+  const Target& target() const override { return target_->target(); }
+  bool next_event(pulse_event* event) override;
+  size_t remaining() const override;
+  const Ref<Slab>& slab() const { return slab_; }
+  // Before it is delivered: copies what is left when it is but a small part of the slab, so that
+  // few events do not keep a large reply alive.
+  void fit();
+
+ private:
+  Ref<Deliverer> owner_;
+  Ref<SharedTarget> target_;
+  Ref<Stream> stream_;
+  const uint32_t stream_index_;
+  Ref<Slab> slab_;
+  size_t next_ = 0;
+};
+
+// A notice or a state of a reader or sink: one event.  The text fields are kept in the object.
+// With an owner it is not delivered any more once that is withdrawn (all but CLOSED).
+class Notice final : public Delivery {
+ public:
+  Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view stream_name = {});
+
+  Error error;  // status, flags, message
+  pulse_event_id id{0, 0}, id_end{0, 0};
+  uint64_t count = 0;
+  int32_t state = 0;
+  Ref<Deliverer> owner;
+
+  const Target& target() const override { return target_->target(); }
+  bool next_event(pulse_event* event) override;
+  size_t remaining() const override {
+    return taken_ || (owner && owner->withdrawn()) ? 0 : 1;
+  }
+
+ private:
+  Ref<SharedTarget> target_;
+  const pulse_event_kind kind_;
+  const String stream_name_;
+  bool taken_ = false;
+};
+
+}  // namespace pulseengine
+
+#endif
