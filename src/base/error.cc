@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -12,6 +14,17 @@ Error::Error(pulse_status code, std::string_view message, uint32_t flags, int sy
   length_ = static_cast<uint16_t>(std::min(message.size(), sizeof message_ - 1));
   std::memcpy(message_, message.data(), length_);
   message_[length_] = '\0';
+}
+
+Error Error::format_message(pulse_status code, uint32_t flags, fmt::string_view format,
+                            fmt::format_args args) {
+  Error e;
+  e.code_ = code;
+  e.flags_ = flags;
+  auto end = fmt::vformat_to_n(e.message_, sizeof e.message_ - 1, format, args);
+  e.length_ = static_cast<uint16_t>(end.out - e.message_);
+  e.message_[e.length_] = '\0';
+  return e;
 }
 
 Error Error::system(pulse_status code, std::string_view what, int system_errno, uint32_t flags) {

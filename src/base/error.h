@@ -3,7 +3,7 @@
 #ifndef PULSE_BASE_ERROR_H
 #define PULSE_BASE_ERROR_H
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 
@@ -19,15 +19,8 @@ class Error {
   // Formats the message, cut at its capacity.
   template <class... Args>
   static Error make(pulse_status code, uint32_t flags, fmt::format_string<Args...> format,
-                    Args&&... args) {
-    Error e;
-    e.code_ = code;
-    e.flags_ = flags;
-    auto end = fmt::format_to_n(e.message_, sizeof e.message_ - 1, format,
-                                std::forward<Args>(args)...);
-    e.length_ = static_cast<uint16_t>(end.out - e.message_);
-    e.message_[e.length_] = '\0';
-    return e;
+                    const Args&... args) {
+    return format_message(code, flags, format, fmt::make_format_args(args...));
   }
   // "<what>: <strerror>"
   static Error system(pulse_status code, std::string_view what, int system_errno,
@@ -48,6 +41,9 @@ class Error {
   pulse_status report(pulse_error* out) const noexcept;
 
  private:
+  static Error format_message(pulse_status code, uint32_t flags, fmt::string_view format,
+                              fmt::format_args args);
+
   pulse_status code_ = PULSE_OK;
   uint32_t flags_ = 0;
   int errno_ = 0;

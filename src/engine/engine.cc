@@ -433,6 +433,12 @@ void Engine::deliver(Ref<Delivery> delivery) {
   if (target.queue() != nullptr) {
     Ref<Queue> queue = Ref<Queue>::share(target.queue());
     queue->push(std::move(delivery));
+  } else if (target.callback() != nullptr && closed()) {
+    // There is no loop thread any more: whoever comes late is told on the spot.
+    pulse_event event{};
+    event.size = sizeof event;
+    event.token = target.token();
+    while (delivery->next_event(&event)) target.callback()(&event, target.user_data());
   } else if (target.callback() != nullptr) {
     inline_.push(std::move(delivery));
     if (in_turn_) turn_again_ = true;
@@ -496,6 +502,12 @@ void Engine::reject(Operation& operation) {
   Ref<Operation> keep = Ref<Operation>::share(&operation);
   operations_.remove(operation);
   operation_taken();
+}
+
+void Engine::complete_later(Ref<Operation> operation, const Error& error) {
+  if (post_call([operation, error] { operation->complete(error); })) return;
+  // The loop has ended, and with it what else could complete it.
+  operation->complete(error);
 }
 
 Error Engine::admit(Connection& connection, size_t bytes) {

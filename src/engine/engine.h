@@ -78,6 +78,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Error admit(Connection& connection, size_t bytes);
   // Takes back an accept, for a call that then fails at once with an error of its own.
   void reject(Operation& operation);
+  // Completes an accepted operation from any thread.
+  void complete_later(Ref<Operation> operation, const Error& error);
 
   // Blocks until the signal is set: PULSE_OK and the signal's own error is in
   // signal.error(); PULSE_ERR_TIMEOUT; PULSE_ERR_REENTRANT.  In the manual driver on
