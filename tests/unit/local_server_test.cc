@@ -118,6 +118,44 @@ class Peer {
   int fd_ = -1;
 };
 
+// In place of a server program: one to which a client comes in the very moment when the
+// supervisor wants to end it, twice.  Notes in its directory how it was ended.
+int run_fake_server(const char* path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  std::vector<pollfd> fds{{socket(AF_UNIX, SOCK_STREAM, 0), POLLIN, 0}};
+  if (bind(fds[0].fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return 1;
+  if (listen(fds[0].fd, 64) != 0) return 1;
+  int late_clients = 0;
+  bool was_open = true;
+  while (poll(fds.data(), fds.size(), -1) > 0) {
+    for (size_t i = 1; i < fds.size(); ++i) {
+      if (fds[i].revents == 0) continue;
+      char data[512];
+      ssize_t n = recv(fds[i].fd, data, sizeof data, 0);
+      std::string command(data, n > 0 ? static_cast<size_t>(n) : 0), reply = "+PONG\r\n";
+      bool open = fs::exists(path);
+      if (was_open && !open) ++late_clients;
+      was_open = open;
+      int clients = !open && late_clients <= 2 ? 2 : 1;
+      if (command == "INFO\r\n") {
+        std::string text = "# Fake\r\nconnected_clients:" + std::to_string(clients) +
+                           "\r\ntotal_connections_received:1\r\n";
+        reply = "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n";
+      } else if (command == "SHUTDOWN\r\n") {
+        std::ofstream("end") << (open ? "open" : "closed") << " " << clients << " " << late_clients;
+        return 0;
+      }
+      if (n <= 0) close(fds[i].fd);
+      if (n <= 0) fds[i].fd = -1;  // passed over by poll
+      if (n > 0) send(fds[i].fd, reply.data(), reply.size(), MSG_NOSIGNAL);
+    }
+    if (fds[0].revents != 0) fds.push_back({accept(fds[0].fd, nullptr, nullptr), POLLIN, 0});
+  }
+  return 1;
+}
+
 // A temporary, empty home; nothing of the real user's is touched.
 class LocalServer : public ::testing::Test {
  protected:
@@ -437,6 +475,21 @@ TEST_F(LocalServer, LeavingAndComingAtTheSameTime) {
   EXPECT_GE(servers.size(), 3u);
 }
 
+// The door is closed before the server is told to end, and a client that came until then
+// keeps it.
+TEST_F(LocalServer, ClientInTheLastMoment) {
+  set_idle_ms(20);
+  fs::path directory = root_ / "data";
+  setenv("PULSE_LOCAL_SERVER", fs::read_symlink("/proc/self/exe").c_str(), 1);
+  std::string socket;
+  Error error = spawn(url_of(directory), &socket);
+  ASSERT_TRUE(error.ok()) << error.message();
+  ASSERT_TRUE(until([&] { return fs::exists(directory / "end"); }));
+  ASSERT_TRUE(until([&] { return !fs::is_empty(directory / "end"); }));
+  EXPECT_EQ(read_file(directory / "end"), "closed 1 3");
+  EXPECT_TRUE(until([this] { return fs::is_empty(run_ / "pulseengine"); }));
+}
+
 TEST_F(LocalServer, NoServerProgram) {
   setenv("PATH", root_.c_str(), 1);
   std::string socket;
@@ -696,3 +749,11 @@ TEST_F(LocalServer, StatusAndStop) {
 
 }  // namespace
 }  // namespace pulseengine
+
+int main(int argc, char** argv) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (strcmp(argv[i], "--unixsocket") == 0) return pulseengine::run_fake_server(argv[i + 1]);
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
