@@ -10,7 +10,7 @@
 static int cases = 0;
 static int failures = 0;
 
-static void check(int right, const char *name) {
+static void check(int right, const char* name) {
   ++cases;
   if (!right) ++failures;
   printf("%sok %d %s\n", right ? "" : "not ", cases, name);
@@ -18,22 +18,22 @@ static void check(int right, const char *name) {
 }
 
 /* ISO C has no conversion from void* to a function pointer. */
-static void find(void *library, const char *name, void *function, size_t size) {
-  void *symbol = dlsym(library, name);
+static void find(void* library, const char* name, void* function, size_t size) {
+  void* symbol = dlsym(library, name);
   memcpy(function, &symbol, size);
 }
 
 #define FIND(library, function) find(library, #function, &function##_found, sizeof function##_found)
 
-int main(int argc, char **argv) {
-  pulse_status (*pulse_engine_open_found)(const pulse_engine_options *, pulse_engine **,
-                                          pulse_error *) = NULL;
-  pulse_status (*pulse_engine_close_wait_found)(pulse_engine *, int64_t, pulse_error *) = NULL;
-  void (*pulse_engine_unref_found)(pulse_engine *) = NULL;
+int main(int argc, char** argv) {
+  pulse_status (*pulse_engine_open_found)(const pulse_engine_options*, pulse_engine**,
+                                          pulse_error*) = NULL;
+  pulse_status (*pulse_engine_close_wait_found)(pulse_engine*, int64_t, pulse_error*) = NULL;
+  void (*pulse_engine_unref_found)(pulse_engine*) = NULL;
   pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
-  pulse_engine *first = NULL;
-  pulse_engine *second = NULL;
-  void *library = argc > 1 ? dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) : NULL;
+  pulse_engine* first = NULL;
+  pulse_engine* second = NULL;
+  void* library = argc > 1 ? dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) : NULL;
 
   check(library != NULL, "it loads with RTLD_NOW and RTLD_GLOBAL");
   if (library == NULL) {

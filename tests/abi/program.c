@@ -7,13 +7,14 @@
 int main(void) {
   pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
   pulse_error error;
-  pulse_engine *engine = NULL;
+  pulse_engine* engine = NULL;
   pulse_status status = 0;
 
   pulse_error_init(&error);
   options.url = "unix:///nonexistent/pulse.sock";
   if (strcmp(pulse_version_string(), PULSE_VERSION_STRING) != 0) return 1;
-  if (pulse_version_check(PULSE_VERSION_MAJOR, PULSE_VERSION_MINOR, PULSE_VERSION_PATCH) != PULSE_OK)
+  if (pulse_version_check(PULSE_VERSION_MAJOR, PULSE_VERSION_MINOR, PULSE_VERSION_PATCH) !=
+      PULSE_OK)
     return 2;
   status = pulse_engine_open(&options, &engine, &error);
   if (status != PULSE_OK) return 3;
