@@ -9,10 +9,11 @@
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
+#include <utility>
 
 namespace pulseengine {
 namespace {
@@ -45,6 +46,14 @@ Error file_error(std::string_view parameter, const String& path) {
   String what(parameter);
   what.append(" ").append(path);
   return take_openssl_error(what);
+}
+
+// OpenSSL itself says only "system lib" of a file that is not there.
+Error check_readable(std::string_view parameter, const String& path) {
+  if (path.empty() || access(path.c_str(), R_OK) == 0) return {};
+  String what("TLS: ");
+  what.append(parameter).append(" ").append(path);
+  return Error::system(PULSE_ERR_TLS, what, errno, 0);
 }
 
 // Without it OpenSSL would ask on the terminal.
@@ -90,6 +99,11 @@ Error TlsContext::create(const Url& url, Ref<TlsContext>* out) {
 }
 
 Error TlsContext::load(const Url& url) {
+  for (const auto& [parameter, path] :
+       {std::pair{"ca", &url.ca}, std::pair{"cert", &url.cert}, std::pair{"key", &url.key}}) {
+    Error error = check_readable(parameter, *path);
+    if (!error.ok()) return error;
+  }
   verify_ = url.verify;
   name_ = url.sni.empty() ? url.host : url.sni;
   if (!name_.empty() && name_.back() == '.') name_.pop_back();

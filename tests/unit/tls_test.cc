@@ -371,10 +371,10 @@ TEST_F(Tls, MissingClientCertificateIsReported) {
 
 TEST_F(Tls, BadFiles) {
   url_.ca = path("absent.pem").c_str();
-  expect_has(bad_context(), "ca " + path("absent.pem"));
+  expect_has(bad_context(), "ca " + path("absent.pem") + ": No such file");
   url_.ca = path("ca.pem").c_str();
   url_.cert = path("absent.pem").c_str();
-  expect_has(bad_context(), "cert " + path("absent.pem"));
+  expect_has(bad_context(), "cert " + path("absent.pem") + ": No such file");
   url_.cert = path("ca.pem").c_str();
   expect_has(bad_context(), "key " + path("ca.pem"));
   auto other = make_identity("other", "", nullptr);
