@@ -235,12 +235,11 @@ void Engine::abandon() {
     if (!closed()) wakeup();
     return;
   }
-  // Nobody will run the loop again: close here and now.  Inside run_once, which
-  // is then this thread's, run_once does it at its end.
+  // Nobody will run the loop again: close here and now.  While somebody is in it,
+  // which may be a callback of this thread, whoever leaves it does that.
+  abandoned_.store(true);
   if (closed() || enter_loop() != PULSE_OK) return;
-  finish_close();
-  shut_loop();
-  running_.store(false, std::memory_order_release);
+  leave_loop();
 }
 
 bool Engine::forked() const { return fork_generation() != fork_generation_; }
@@ -260,9 +259,12 @@ pulse_status Engine::enter_loop() {
 }
 
 void Engine::leave_loop() {
-  if (finished_ && !closed()) shut_loop();
-  loop_thread_.store(0);
-  running_.store(false, std::memory_order_release);
+  do {
+    if (abandoned_.load() && !closed()) finish_close();
+    if (finished_ && !closed()) shut_loop();
+    loop_thread_.store(0);
+    running_.store(false, std::memory_order_release);
+  } while (abandoned_.load() && !closed() && enter_loop() == PULSE_OK);
 }
 
 int Engine::poll_fd() const {

@@ -226,6 +226,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   std::atomic<uint64_t> loop_thread_{0};  // who runs the loop; 0 = nobody
   std::atomic<uint64_t> driving_thread_{0};  // manual driver: who ran it last
   std::atomic<bool> running_{false};
+  std::atomic<bool> abandoned_{false};  // manual driver: the host has no handle left
   uint32_t fork_generation_ = 0;
 };
 

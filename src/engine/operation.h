@@ -34,7 +34,7 @@ class Operation : public Delivery {
   pulse_stream_info stream_info{};
   // Whether any command of it was given to the socket: tells NEVER_SENT from
   // OUTCOME_UNKNOWN when it is cut short.
-  bool sent_any = false;
+  std::atomic<bool> sent_any{false};
 
   // True if this call completed it.
   bool complete(const Error& error);

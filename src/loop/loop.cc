@@ -53,6 +53,8 @@ Error Loop::open(LoopClient* client) {
   });
   handles_ = handles.release();
   uv_ = &handles_->uv;
+  std::lock_guard<std::mutex> lock(wake_mutex_);
+  can_wake_ = true;
   return {};
 }
 
@@ -60,6 +62,10 @@ Loop::~Loop() { close(); }
 
 void Loop::close() noexcept {
   if (handles_ == nullptr) return;
+  {
+    std::lock_guard<std::mutex> lock(wake_mutex_);
+    can_wake_ = false;
+  }
   uv_prepare_stop(&handles_->prepare);
   uv_check_stop(&handles_->check);
   uv_close(as_handle(&handles_->wake), nullptr);
@@ -79,7 +85,9 @@ void Loop::run_wait() noexcept { uv_run(uv_, UV_RUN_ONCE); }
 void Loop::stop() noexcept { uv_stop(uv_); }
 
 void Loop::wake() noexcept {
-  if (!waking_.exchange(true, std::memory_order_acq_rel)) uv_async_send(&handles_->wake);
+  if (waking_.exchange(true, std::memory_order_acq_rel)) return;
+  std::lock_guard<std::mutex> lock(wake_mutex_);
+  if (can_wake_) uv_async_send(&handles_->wake);
 }
 
 int Loop::backend_fd() const noexcept { return uv_backend_fd(uv_); }

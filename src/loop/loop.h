@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -56,6 +57,8 @@ class Loop : public Allocated {
   struct Handles;
   struct uv_loop_s* uv_ = nullptr;
   Handles* handles_ = nullptr;
+  std::mutex wake_mutex_;    // a wake-up in another thread must not meet the end of the loop
+  bool can_wake_ = false;    // guarded by wake_mutex_
   std::atomic<bool> waking_{false};
 };
 

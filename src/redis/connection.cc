@@ -35,9 +35,8 @@ constexpr uint16_t allowed_after(Connection::State state) {
   constexpr uint16_t down = bit(S::waiting) | bit(S::closed);
   switch (state) {
     case S::idle:
-    case S::waiting:
-      return bit(S::starting) | bit(S::resolving) | bit(S::connecting) | down;
-    case S::starting: return bit(S::connecting) | down;
+    case S::waiting: return bit(S::starting) | bit(S::closed);
+    case S::starting: return bit(S::resolving) | bit(S::connecting) | down;
     case S::resolving: return bit(S::connecting) | down;
     case S::connecting: return bit(S::connecting) | bit(S::securing) | bit(S::greeting) | down;
     case S::securing: return bit(S::greeting) | down;
@@ -53,7 +52,7 @@ constexpr uint16_t allowed_after(Connection::State state) {
 // One command of the greeting.  Its reply goes back to the connection, which is
 // alive as long as its slots are.
 struct Connection::Greeting final : Command {
-  enum class Step : uint8_t { auth, select, name, id, info };
+  enum class Step : uint8_t { auth, select, name, id, info, ping };
   Greeting(Connection& c, Step s) : connection(c), step(s) {}
 
   void format(CommandWriter& w) override {
@@ -70,6 +69,7 @@ struct Connection::Greeting final : Command {
       case Step::name: w.command("CLIENT", "SETNAME", config.client_name); break;
       case Step::id: w.command("CLIENT", "ID"); break;
       case Step::info: w.command("INFO", "server"); break;
+      case Step::ping: w.command("PING"); break;
     }
   }
   void replied(Reply& reply) override {
@@ -83,7 +83,8 @@ struct Connection::Greeting final : Command {
     // Without its name or id a connection works all the same.
     bool needed = step == Step::auth || step == Step::select || error.code() == PULSE_ERR_AUTH ||
                   error.code() == PULSE_ERR_LOADING || error.code() == PULSE_ERR_MAX_CLIENTS ||
-                  error.code() == PULSE_ERR_MASTERDOWN || (error.flags() & PULSE_ERROR_SERVER) == 0;
+                  error.code() == PULSE_ERR_MASTERDOWN || error.code() == PULSE_ERR_SERVER_BUSY ||
+                  (error.flags() & PULSE_ERROR_SERVER) == 0;
     if (needed && connection.greeting_error_.ok()) connection.greeting_error_ = error;
   }
 
@@ -139,6 +140,7 @@ void Connection::open() {
 
 void Connection::attempt() noexcept {
   const Url& url = host_.server_config().url;
+  enter(State::starting);
   attempt_timer_.start(host_.server_config().connect_timeout_ms);
   try {
     switch (url.scheme) {
@@ -243,7 +245,6 @@ void Connection::start_local() {
     connect_to(reinterpret_cast<const sockaddr*>(&un), sizeof un);
     return;
   }
-  enter(State::starting);
   error = local_server_spawn(url, &local_fd_, &local_pid_);
   if (error.ok()) {
     error = local_watch_.open(host_.loop(), local_fd_, [](void* p, int, int) {
@@ -334,6 +335,7 @@ void Connection::connected() {
     return;
   }
   host_.counters().open.fetch_add(1, std::memory_order_relaxed);
+  counted_open_ = true;
   last_heard_ms_ = monotonic_ms();
   parser_.reset();
   sending_.clear();
@@ -385,6 +387,8 @@ void Connection::greet() {
   if (!config.client_name.empty()) add(Greeting::Step::name);
   add(Greeting::Step::id);
   if (role_ == Role::command) add(Greeting::Step::info);
+  // Unlike those before it is refused while the server loads its data or is busy.
+  add(Greeting::Step::ping);
   update_watch();
   write_some();
 }
@@ -409,9 +413,8 @@ void Connection::close_socket() {
   if (fd_ >= 0) {
     ::close(fd_);
     fd_ = -1;
-    if (state_ == State::securing || state_ == State::greeting || state_ == State::ready) {
-      host_.counters().open.fetch_sub(1, std::memory_order_relaxed);
-    }
+    if (counted_open_) host_.counters().open.fetch_sub(1, std::memory_order_relaxed);
+    counted_open_ = false;
   }
   want_write_ = false;
   forget_local();
@@ -647,6 +650,26 @@ void Connection::drop_abandoned() {
   }
 }
 
+// Gives each command, whose bytes stand in sending_, its slot.  False: the connection was given up.
+bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest) {
+  size_t begun = 0;
+  try {
+    for (Ref<Command>& command : commands) {
+      *earliest = std::min(*earliest, command->deadline_ms);
+      slots_.push_back({command, queued_bytes_, now, false});
+      queued_bytes_ += command->length;
+      begun++;
+      command->sent();
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    Error error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
+    lose(error);
+    for (size_t i = begun; i < commands.size(); i++) commands[i]->failed(error);
+    return false;
+  }
+}
+
 void Connection::flush() noexcept {
   if (state_ == State::closed) return;
   try {
@@ -664,13 +687,7 @@ void Connection::flush() noexcept {
       if (!commands.empty()) {
         int64_t now = monotonic_ms();
         if (slots_.empty()) last_heard_ms_ = now;
-        for (Ref<Command>& command : commands) {
-          earliest = std::min(earliest, command->deadline_ms);
-          command->sent();
-          uint64_t length = command->length;
-          slots_.push_back({std::move(command), queued_bytes_, now, false});
-          queued_bytes_ += length;
-        }
+        if (!begin_commands(commands, now, &earliest)) return;
         host_.counters().commands_sent.fetch_add(commands.size(), std::memory_order_relaxed);
         commands.clear();
         {

@@ -61,7 +61,7 @@ class Connection : public Allocated {
  public:
   enum class State : uint8_t {
     idle,        // not opened yet
-    starting,    // the local server is being started
+    starting,    // an attempt begins; or the local server is being started
     resolving,
     connecting,
     securing,    // TLS handshake
@@ -128,6 +128,7 @@ class Connection : public Allocated {
   void requeue_unanswered(const Error& error);
   void close_socket();
   void drop_abandoned();
+  bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest);
   void on_io(int events);
   bool read_some();
   bool write_some();
@@ -160,6 +161,7 @@ class Connection : public Allocated {
   int fd_ = -1;
   int watched_ = 0;
   bool want_write_ = false;
+  bool counted_open_ = false;
   int64_t client_id_ = 0;
   int64_t last_heard_ms_ = 0;
   int64_t backoff_ms_ = 0;
