@@ -137,7 +137,7 @@ pulse_status pulse_event_id_parse(const char* text, int64_t text_len, pulse_even
 size_t pulse_event_id_format(const pulse_event_id* id, char* text, size_t capacity) noexcept {
   if (id == nullptr || text == nullptr) return 0;
   char buffer[2 * 20 + 1];
-  auto end = std::to_chars(buffer, buffer + sizeof buffer, id->ms);
+  auto end = std::to_chars(buffer, buffer + 20, id->ms);  // the digits of 2^64
   *end.ptr = '-';
   end = std::to_chars(end.ptr + 1, buffer + sizeof buffer, id->seq);
   auto length = static_cast<size_t>(end.ptr - buffer);

@@ -114,8 +114,11 @@ Connection::Connection(ConnectionHost& host, Role role, ConnectionListener* list
     if (c->state_ == State::waiting) {
       c->attempt();
     } else if (c->state_ != State::ready) {
-      c->lose(Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
-                    PULSE_ERROR_RETRIABLE));
+      c->lose(c->state_ == State::securing
+                  ? Error(PULSE_ERR_CONNECT, "no TLS handshake within connect_timeout_ms: is it a TLS port?",
+                          PULSE_ERROR_RETRIABLE)
+                  : Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
+                          PULSE_ERROR_RETRIABLE));
     }
   }, this);
   deadline_timer_.open(host.loop(), [](void* p) { static_cast<Connection*>(p)->check_deadlines(); },
@@ -208,14 +211,7 @@ void Connection::attempt() noexcept {
         if (!error.ok()) lose(error);
         return;
       }
-      case Url::Scheme::unix_socket: {
-        sockaddr_un un{};
-        un.sun_family = AF_UNIX;
-        std::memcpy(un.sun_path, url.path.data(), std::min(url.path.size(), sizeof un.sun_path - 1));
-        enter(State::connecting);
-        connect_to(reinterpret_cast<const sockaddr*>(&un), sizeof un);
-        return;
-      }
+      case Url::Scheme::unix_socket: connect_to_socket(url.path); return;
       case Url::Scheme::local: start_local(); return;
     }
   } catch (const std::bad_alloc&) {
@@ -241,28 +237,18 @@ void Connection::start_local() {
                  ::connect(probe, reinterpret_cast<const sockaddr*>(&un), sizeof un) == 0;
   if (probe >= 0) ::close(probe);
   if (answers) {
-    enter(State::connecting);
-    connect_to(reinterpret_cast<const sockaddr*>(&un), sizeof un);
+    connect_to_socket(path);
     return;
   }
   error = local_server_spawn(url, &local_fd_, &local_pid_);
   if (error.ok()) {
     error = local_watch_.open(host_.loop(), local_fd_, [](void* p, int, int) {
       auto* c = static_cast<Connection*>(p);
-      String socket_path;
-      Error result = local_server_result(c->local_fd_, &socket_path);
-      if (result.code() == PULSE_ERR_AGAIN) return;
-      c->forget_local();
-      if (!result.ok()) {
-        c->lose(result);
-        return;
+      try {
+        c->local_started();
+      } catch (const std::bad_alloc&) {
+        c->lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
       }
-      sockaddr_un address{};
-      address.sun_family = AF_UNIX;
-      std::memcpy(address.sun_path, socket_path.data(),
-                  std::min(socket_path.size(), sizeof address.sun_path - 1));
-      c->enter(State::connecting);
-      c->connect_to(reinterpret_cast<const sockaddr*>(&address), sizeof address);
     }, this);
   }
   if (!error.ok()) {
@@ -270,6 +256,27 @@ void Connection::start_local() {
     return;
   }
   local_watch_.start(Watch::kReadable);
+}
+
+// The helper has said how it went, or is still at it.
+void Connection::local_started() {
+  String path;
+  Error result = local_server_result(local_fd_, &path);
+  if (result.code() == PULSE_ERR_AGAIN) return;
+  forget_local();
+  if (result.ok()) {
+    connect_to_socket(path);
+  } else {
+    lose(result);
+  }
+}
+
+void Connection::connect_to_socket(const String& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
+  enter(State::connecting);
+  connect_to(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 void Connection::try_next_address() {

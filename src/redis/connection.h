@@ -115,7 +115,9 @@ class Connection : public Allocated {
   Error submit_with(Add add);
   void attempt() noexcept;
   void start_local();
+  void local_started();
   void forget_local();
+  void connect_to_socket(const String& path);
   void connect_to(const sockaddr* address, socklen_t length);
   void try_next_address();
   void connected();

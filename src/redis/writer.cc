@@ -8,7 +8,7 @@ constexpr size_t kReferenceFrom = 16 * 1024;
 
 void CommandWriter::arg_id(uint64_t ms, uint64_t seq) {
   char text[48];
-  auto end = std::to_chars(text, text + sizeof text, ms);
+  auto end = std::to_chars(text, text + 20, ms);  // the digits of 2^64
   *end.ptr = '-';
   end = std::to_chars(end.ptr + 1, text + sizeof text, seq);
   arg(std::string_view(text, static_cast<size_t>(end.ptr - text)));

@@ -1,0 +1,301 @@
+#include "pulseengine/reader.h"
+
+#include "capi/guard.h"
+#include "capi/handle.h"
+#include "streaming/reader.h"
+
+using namespace pulseengine;
+
+struct pulse_reader : RefCounted {
+  pulse_reader(Ref<pulse_engine> e, Ref<Reader> r) : engine(std::move(e)), core(std::move(r)) {}
+  ~pulse_reader() override { core->close(); }
+  const Ref<pulse_engine> engine;
+  const Ref<Reader> core;
+};
+
+namespace {
+
+constexpr int64_t kMaxMs = int64_t{1} << 40;
+constexpr int64_t kLongBlockMs = 60000;  // "for ever": read again now and then, to notice a dead server
+
+Error take_start(pulse_start start, const pulse_event_id* id, ReadStart* out) {
+  if (start < PULSE_START_NEWEST || start > PULSE_START_TIME) {
+    return Error::make(PULSE_ERR_INVALID, 0, "start {} is not known", start);
+  }
+  out->start = start;
+  if (start == PULSE_START_AFTER || start == PULSE_START_TIME) {
+    if (id == nullptr) return null_argument("start_id");
+    out->id = *id;
+  }
+  return {};
+}
+
+Error take_filter(const char* topic, size_t topic_len, const char* pattern, size_t pattern_len,
+                  Filter* out) {
+  std::string_view text;
+  if (topic != nullptr && pattern != nullptr) {
+    return Error(PULSE_ERR_INVALID, "topic and topic_pattern exclude each other");
+  }
+  Error error = take_text("topic", topic, topic_len, &text);
+  if (error.ok() && topic != nullptr) out->set_topic(text);
+  if (error.ok()) error = take_text("topic_pattern", pattern, pattern_len, &text);
+  if (error.ok() && pattern != nullptr) error = out->set_pattern(text);
+  return error;
+}
+
+Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out, ReadStart* start,
+                          Filter* filter) {
+  pulse_reader_options o;
+  Error error = take_options(given, &o, "pulse_reader_options");
+  if (!error.ok()) return error;
+  if (o.reserved != 0) {
+    return Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_reader_options: reserved must be 0");
+  }
+  error = take_start(o.start, &o.start_id, start);
+  if (error.ok()) error = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, true, &out->block_ms);
+  if (out->block_ms < 0) out->block_ms = kLongBlockMs;
+  if (error.ok()) {
+    error = take_number("max_polled", o.max_polled, 1000, 1, 65536, false, &out->max_polled);
+  }
+  if (error.ok()) error = take_number("buffer", o.buffer, 1000, 1, INT64_MAX / 2, true, &out->buffer);
+  if (error.ok()) {
+    error = take_number("buffer_bytes", o.buffer_bytes, 16 << 20, 1, INT64_MAX / 2, true,
+                        &out->buffer_bytes);
+  }
+  if (error.ok()) {
+    error = take_filter(o.topic, o.topic_len, o.topic_pattern, o.topic_pattern_len, filter);
+  }
+  return error;
+}
+
+// What every call but close checks first.
+Error check_reader(const pulse_reader* reader) {
+  if (reader == nullptr) return null_argument("reader");
+  Error error = check_engine(reader->core->engine());
+  if (error.ok() && reader->core->closed()) {
+    return Error(PULSE_ERR_CLOSED, "the reader is closed", PULSE_ERROR_NEVER_SENT);
+  }
+  return error;
+}
+
+Error check_stream(const pulse_reader& reader, const pulse_stream* stream) {
+  if (stream == nullptr) return null_argument("stream");
+  if (&stream->core->engine() != &reader.core->engine()) {
+    return Error(PULSE_ERR_INVALID, "the stream belongs to another engine");
+  }
+  return {};
+}
+
+// Takes up the operation and hands it over: begin(operation) answers false when
+// the engine is closed.
+template <class Begin>
+Error start_operation(Engine& engine, pulse_event_kind kind, int64_t timeout_ms, Target target,
+                      Ref<Signal> signal, Ref<Operation>* out, Begin begin) {
+  auto operation = make_ref<Operation>(kind, std::move(target));
+  operation->set_signal(std::move(signal));
+  Error error = engine.accept(*operation, timeout_ms);
+  if (!error.ok()) return error;
+  bool begun = false;
+  try {
+    begun = begin(operation);
+  } catch (const std::bad_alloc&) {
+    engine.reject(*operation);
+    throw;
+  }
+  if (!begun && !operation->completed()) {
+    engine.reject(*operation);
+    return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
+  }
+  *out = std::move(operation);
+  return {};
+}
+
+Error add_stream(pulse_reader* reader, pulse_stream* stream, pulse_start start,
+                 const pulse_event_id* start_id, int64_t timeout_ms, Target target,
+                 Ref<Signal> signal, Ref<Operation>* out) {
+  ReadStart at;
+  Error error = check_stream(*reader, stream);
+  if (error.ok()) error = take_start(start, start_id, &at);
+  if (!error.ok()) return error;
+  return start_operation(reader->core->engine(), PULSE_EVENT_STREAM_ADDED, timeout_ms,
+                         std::move(target), std::move(signal), out, [&](const Ref<Operation>& op) {
+                           return reader->core->add_stream(stream->core, at, op);
+                         });
+}
+
+Error remove_stream(pulse_reader* reader, pulse_stream* stream, int64_t timeout_ms, Target target,
+                    Ref<Signal> signal, Ref<Operation>* out) {
+  Error error = check_stream(*reader, stream);
+  if (!error.ok()) return error;
+  return start_operation(reader->core->engine(), PULSE_EVENT_STREAM_REMOVED, timeout_ms,
+                         std::move(target), std::move(signal), out, [&](const Ref<Operation>& op) {
+                           return reader->core->remove_stream(stream->core, op);
+                         });
+}
+
+template <class Start>
+pulse_status start_call(pulse_reader* reader, const pulse_target* target, uint64_t* operation,
+                        pulse_error* error, Start start) noexcept {
+  return guard(error, [&]() -> Error {
+    Target to;
+    Error problem = take_target(target, &to);
+    if (problem.ok()) problem = check_reader(reader);
+    if (!problem.ok()) return problem;
+    Ref<Operation> op;
+    problem = start(std::move(to), &op);
+    if (problem.ok() && operation != nullptr) *operation = op->id();
+    return problem;
+  });
+}
+
+template <class Start>
+pulse_status wait_call(pulse_reader* reader, int64_t timeout_ms, pulse_error* error,
+                       Start start) noexcept {
+  return guard(error, [&]() -> Error {
+    Error problem = check_reader(reader);
+    if (!problem.ok()) return problem;
+    Ref<Operation> op;
+    return call_and_wait(reader->core->engine(), timeout_ms, &op, start);
+  });
+}
+
+Error wait_on(Engine& engine, Signal& signal, int64_t timeout_ms, std::string_view not_yet) {
+  Error error = check_may_wait(engine);
+  if (!error.ok()) return error;
+  pulse_status status = engine.wait(signal, timeout_ms);
+  if (status == PULSE_OK) return signal.error();
+  return Error(status, status == PULSE_ERR_TIMEOUT ? not_yet : "cannot wait here",
+               PULSE_ERROR_RETRIABLE);
+}
+
+}  // namespace
+
+extern "C" {
+
+void pulse_reader_options_init(pulse_reader_options* options) noexcept {
+  if (options != nullptr) *options = PULSE_READER_OPTIONS_INIT;
+}
+
+pulse_status pulse_reader_open(pulse_stream* stream, const pulse_reader_options* options,
+                               const pulse_target* target, pulse_reader** reader,
+                               pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    Target to;
+    Error problem = take_required_target(target, &to);
+    if (!problem.ok()) return problem;
+    if (stream == nullptr) return null_argument("stream");
+    if (reader == nullptr) return null_argument("reader");
+    problem = check_engine(stream->core->engine());
+    ReaderOptions settings;
+    ReadStart start;
+    auto filter = make_owned<Filter>();
+    if (problem.ok()) problem = take_reader_options(options, &settings, &start, filter.get());
+    if (!problem.ok()) return problem;
+    Ref<Reader> core;
+    problem = Reader::open(stream->core, settings, start, std::move(filter), std::move(to), &core);
+    if (!problem.ok()) return problem;
+    try {
+      *reader = new pulse_reader(stream->engine, core);
+    } catch (const std::bad_alloc&) {
+      core->close();
+      throw;
+    }
+    return {};
+  });
+}
+
+pulse_status pulse_reader_ready_wait(pulse_reader* reader, int64_t timeout_ms,
+                                     pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    Error problem = check_reader(reader);
+    if (!problem.ok()) return problem;
+    return wait_on(reader->core->engine(), reader->core->ready_signal(), timeout_ms,
+                   "the reader does not receive yet");
+  });
+}
+
+pulse_status pulse_reader_add_stream(pulse_reader* reader, pulse_stream* stream, pulse_start start,
+                                     const pulse_event_id* start_id, const pulse_target* target,
+                                     uint64_t* operation, pulse_error* error) noexcept {
+  return start_call(reader, target, operation, error, [&](Target to, Ref<Operation>* op) {
+    return add_stream(reader, stream, start, start_id, 0, std::move(to), nullptr, op);
+  });
+}
+
+pulse_status pulse_reader_add_stream_wait(pulse_reader* reader, pulse_stream* stream,
+                                          pulse_start start, const pulse_event_id* start_id,
+                                          int64_t timeout_ms, pulse_error* error) noexcept {
+  return wait_call(reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+    return add_stream(reader, stream, start, start_id, left, Target(), std::move(signal), op);
+  });
+}
+
+pulse_status pulse_reader_remove_stream(pulse_reader* reader, pulse_stream* stream,
+                                        const pulse_target* target, uint64_t* operation,
+                                        pulse_error* error) noexcept {
+  return start_call(reader, target, operation, error, [&](Target to, Ref<Operation>* op) {
+    return remove_stream(reader, stream, 0, std::move(to), nullptr, op);
+  });
+}
+
+pulse_status pulse_reader_remove_stream_wait(pulse_reader* reader, pulse_stream* stream,
+                                             int64_t timeout_ms, pulse_error* error) noexcept {
+  return wait_call(reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+    return remove_stream(reader, stream, left, Target(), std::move(signal), op);
+  });
+}
+
+pulse_status pulse_reader_pause(pulse_reader* reader) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    Error problem = check_reader(reader);
+    if (problem.ok()) reader->core->pause(true);
+    return problem;
+  });
+}
+
+pulse_status pulse_reader_resume(pulse_reader* reader) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    Error problem = check_reader(reader);
+    if (problem.ok()) reader->core->pause(false);
+    return problem;
+  });
+}
+
+pulse_status pulse_reader_get_metrics(pulse_reader* reader, pulse_reader_metrics* metrics) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    if (reader == nullptr) return null_argument("reader");
+    pulse_reader_metrics now{};
+    now.size = sizeof now;
+    reader->core->metrics(&now);
+    return give_struct(now, metrics, "pulse_reader_metrics");
+  });
+}
+
+pulse_status pulse_reader_close(pulse_reader* reader) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    if (reader == nullptr) return null_argument("reader");
+    if (reader->core->engine().forked()) {
+      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
+    }
+    reader->core->close();
+    return {};
+  });
+}
+
+pulse_status pulse_reader_close_wait(pulse_reader* reader, int64_t timeout_ms,
+                                     pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    if (reader == nullptr) return null_argument("reader");
+    Engine& engine = reader->core->engine();
+    if (engine.forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
+    Error problem = check_may_wait(engine);
+    if (!problem.ok()) return problem;
+    reader->core->close();
+    return wait_on(engine, reader->core->closed_signal(), timeout_ms, "not closed yet");
+  });
+}
+
+pulse_reader* pulse_reader_ref(pulse_reader* reader) noexcept { return ref_handle(reader); }
+void pulse_reader_unref(pulse_reader* reader) noexcept { unref_handle(reader); }
+
+}  // extern "C"
