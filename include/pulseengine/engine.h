@@ -50,20 +50,20 @@ typedef struct pulse_engine_options {
   const char *url;
   pulse_driver driver;
   pulse_log_level log_level;
-  int64_t connect_timeout_ms;       /* 5000; until connected and greeted */
-  int64_t command_timeout_ms;       /* 10000; deadline of each call; -1 = for ever */
-  int64_t max_inflight;             /* 65536 operations accepted and not yet taken */
-  int64_t max_buffer_bytes;         /* 64 MiB of commands that wait to be sent; at most 1 GiB */
-  int64_t max_payload_bytes;        /* 64 MiB; at most 512 MiB */
-  int64_t max_reply_bytes;          /* 512 MiB */
-  int64_t reconnect_min_ms;         /* 10 */
-  int64_t reconnect_max_ms;         /* 5000 */
-  int32_t command_connections;      /* 1; at most 64 */
-  int32_t max_read_connections;     /* 8, for blocking reads; at most 256 */
-  int32_t fail_fast;                /* 1: calls fail at once while there is no connection */
+  int64_t connect_timeout_ms;   /* 5000; until connected and greeted */
+  int64_t command_timeout_ms;   /* 10000; deadline of each call; -1 = for ever */
+  int64_t max_inflight;         /* 65536 operations accepted and not yet taken */
+  int64_t max_buffer_bytes;     /* 64 MiB of commands that wait to be sent; at most 1 GiB */
+  int64_t max_payload_bytes;    /* 64 MiB; at most 512 MiB */
+  int64_t max_reply_bytes;      /* 512 MiB */
+  int64_t reconnect_min_ms;     /* 10 */
+  int64_t reconnect_max_ms;     /* 5000 */
+  int32_t command_connections;  /* 1; at most 64 */
+  int32_t max_read_connections; /* 8, for blocking reads; at most 256 */
+  int32_t fail_fast;            /* 1: calls fail at once while there is no connection */
   int32_t reserved;
-  const char *client_name;          /* CLIENT SETNAME; NULL = "pulseengine"; no spaces */
-  const char *key_prefix;           /* goes before every key and channel; NULL = none; <= 512 bytes */
+  const char *client_name; /* CLIENT SETNAME; NULL = "pulseengine"; no spaces */
+  const char *key_prefix;  /* goes before every key and channel; NULL = none; <= 512 bytes */
   const pulse_target *state_target; /* receives PULSE_EVENT_ENGINE_STATE; NULL = nobody */
   pulse_log_fn log;                 /* NULL = no log */
   void *log_user_data;
@@ -72,9 +72,11 @@ typedef struct pulse_engine_options {
   void *thread_start_user_data;
 } pulse_engine_options;
 
-#define PULSE_ENGINE_OPTIONS_INIT                                                              \
-  {sizeof(pulse_engine_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, \
-   NULL, NULL, NULL, NULL, NULL, NULL}
+#define PULSE_ENGINE_OPTIONS_INIT                                                             \
+  {                                                                                           \
+    sizeof(pulse_engine_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, \
+        NULL, NULL, NULL, NULL, NULL, NULL                                                    \
+  }
 
 /* Sets *options to PULSE_ENGINE_OPTIONS_INIT.  Since 0.1. */
 PULSE_API void pulse_engine_options_init(pulse_engine_options *options) PULSE_NOEXCEPT;
@@ -164,11 +166,11 @@ PULSE_API pulse_status pulse_engine_wakeup(pulse_engine *engine) PULSE_NOEXCEPT;
 typedef struct pulse_engine_metrics {
   size_t size;
   pulse_engine_state state;
-  int32_t connections;      /* open sockets */
-  uint64_t operations;      /* accepted so far */
-  uint64_t completions;     /* completed so far */
-  uint64_t inflight;        /* accepted, completion not yet taken */
-  uint64_t buffered_bytes;  /* commands that wait to be sent */
+  int32_t connections;     /* open sockets */
+  uint64_t operations;     /* accepted so far */
+  uint64_t completions;    /* completed so far */
+  uint64_t inflight;       /* accepted, completion not yet taken */
+  uint64_t buffered_bytes; /* commands that wait to be sent */
   uint64_t commands_sent;
   uint64_t bytes_sent;
   uint64_t bytes_received;

@@ -85,46 +85,47 @@ typedef int32_t pulse_event_kind;
 
 enum {
   /* Completions: `operation`, `status`, `flags`, `message` (on failure). */
-  PULSE_EVENT_ADDED = 1,          /* stream add: id; 0-0 when not added (only_if_exists) */
-  PULSE_EVENT_BATCH_ADDED = 2,    /* stream add_batch: results */
-  PULSE_EVENT_REMOVED = 3,        /* stream remove: count = how many existed */
-  PULSE_EVENT_DESTROYED = 4,      /* stream destroy: count = 1 if it existed */
-  PULSE_EVENT_INFO = 5,           /* stream info: stream_info */
-  PULSE_EVENT_ACKED = 6,          /* sink ack: count, results (status PULSE_ERR_NOT_OWNER ...) */
-  PULSE_EVENT_RELEASED = 7,       /* sink release: count */
-  PULSE_EVENT_PONG = 8,           /* engine ping: count = microseconds */
-  PULSE_EVENT_STREAM_ADDED = 9,   /* reader or sink add_stream */
+  PULSE_EVENT_ADDED = 1,           /* stream add: id; 0-0 when not added (only_if_exists) */
+  PULSE_EVENT_BATCH_ADDED = 2,     /* stream add_batch: results */
+  PULSE_EVENT_REMOVED = 3,         /* stream remove: count = how many existed */
+  PULSE_EVENT_DESTROYED = 4,       /* stream destroy: count = 1 if it existed */
+  PULSE_EVENT_INFO = 5,            /* stream info: stream_info */
+  PULSE_EVENT_ACKED = 6,           /* sink ack: count, results (status PULSE_ERR_NOT_OWNER ...) */
+  PULSE_EVENT_RELEASED = 7,        /* sink release: count */
+  PULSE_EVENT_PONG = 8,            /* engine ping: count = microseconds */
+  PULSE_EVENT_STREAM_ADDED = 9,    /* reader or sink add_stream */
   PULSE_EVENT_STREAM_REMOVED = 10, /* reader or sink remove_stream */
   /* Deliveries of readers and sinks. */
   PULSE_EVENT_MESSAGE = 30, /* an event of a stream */
   /* States of objects. */
-  PULSE_EVENT_READY = 50, /* reader or sink receives from now on */
-  PULSE_EVENT_CLOSED = 51, /* the last event of an object; status says why */
+  PULSE_EVENT_READY = 50,        /* reader or sink receives from now on */
+  PULSE_EVENT_CLOSED = 51,       /* the last event of an object; status says why */
   PULSE_EVENT_ENGINE_STATE = 52, /* state, message */
   /* Notices of readers and sinks: `stream`, and what is named. */
   PULSE_EVENT_GAP = 70, /* entries were trimmed or deleted unread: after id, before id_end;
                            count = how many, or 0 for "possibly some" */
-  PULSE_EVENT_RECREATED = 71, /* stream or group was gone and was made anew, reading goes on after id */
+  PULSE_EVENT_RECREATED =
+      71, /* stream or group was gone and was made anew, reading goes on after id */
   PULSE_EVENT_DISCONNECTED = 72, /* the connection is lost; reading resumes by itself */
   PULSE_EVENT_RECONNECTED = 73,  /* it is back */
-  PULSE_EVENT_MALFORMED = 74, /* an entry without name or payload was skipped: id */
+  PULSE_EVENT_MALFORMED = 74,    /* an entry without name or payload was skipped: id */
   PULSE_EVENT_LOST = 75, /* a pending entry was trimmed or removed before it was acked: id */
   PULSE_EVENT_OWNERSHIP_LOST = 76, /* this consumer was declared dead and starts over under a
                                       new name; acks of earlier events answer NOT_OWNER */
-  PULSE_EVENT_READ_ERROR = 77 /* reading fails: status, message; it is tried again */
+  PULSE_EVENT_READ_ERROR = 77      /* reading fails: status, message; it is tried again */
 };
 
 /* What a stream looks like in Redis. */
 typedef struct pulse_stream_info {
   size_t size;
-  uint64_t length;                /* entries now */
-  uint64_t entries_added;         /* ever; 0 where the server cannot tell (before 7.0) */
-  uint64_t groups;                /* consumer groups (sinks) */
-  int64_t ttl_ms;                 /* until it expires; -1 = never */
-  pulse_event_id first_id;        /* oldest entry, 0-0 when empty */
-  pulse_event_id last_id;         /* newest entry that exists, 0-0 when empty */
+  uint64_t length;         /* entries now */
+  uint64_t entries_added;  /* ever; 0 where the server cannot tell (before 7.0) */
+  uint64_t groups;         /* consumer groups (sinks) */
+  int64_t ttl_ms;          /* until it expires; -1 = never */
+  pulse_event_id first_id; /* oldest entry, 0-0 when empty */
+  pulse_event_id last_id;  /* newest entry that exists, 0-0 when empty */
   pulse_event_id last_generated_id;
-  int32_t exists;                 /* 0: no such key, all else zero */
+  int32_t exists; /* 0: no such key, all else zero */
   int32_t reserved;
 } pulse_stream_info;
 
@@ -132,10 +133,10 @@ typedef struct pulse_event {
   size_t size; /* bytes of this struct that the library has filled */
   pulse_event_kind kind;
   pulse_status status;
-  uint32_t flags;      /* PULSE_ERROR_... */
-  int32_t state;       /* PULSE_ENGINE_... */
-  uint64_t token;      /* of the target */
-  uint64_t operation;  /* of the call, 0 for none */
+  uint32_t flags;     /* PULSE_ERROR_... */
+  int32_t state;      /* PULSE_ENGINE_... */
+  uint64_t token;     /* of the target */
+  uint64_t operation; /* of the call, 0 for none */
   uint64_t count;
   pulse_event_id id;
   pulse_event_id id_end;
@@ -176,7 +177,8 @@ typedef struct pulse_target {
   uint64_t token;
 } pulse_target;
 
-#define PULSE_TARGET_INIT {sizeof(pulse_target), NULL, NULL, NULL, NULL, 0}
+#define PULSE_TARGET_INIT \
+  { sizeof(pulse_target), NULL, NULL, NULL, NULL, 0 }
 
 /* Sets *target to PULSE_TARGET_INIT.  Since 0.1. */
 PULSE_API void pulse_target_init(pulse_target *target) PULSE_NOEXCEPT;

@@ -27,18 +27,18 @@ typedef struct pulse_reader_options {
   pulse_start start;
   int32_t reserved;
   pulse_event_id start_id;
-  int64_t block_ms;         /* 5000; how long one read waits at the server */
-  int64_t max_polled;       /* 1000 events per read; at most 65536 */
-  int64_t buffer;           /* 1000 events delivered and not taken by the host; -1 = unlimited */
-  int64_t buffer_bytes;     /* 16 MiB of them */
-  const char *topic;        /* only events with exactly this topic */
+  int64_t block_ms;     /* 5000; how long one read waits at the server */
+  int64_t max_polled;   /* 1000 events per read; at most 65536 */
+  int64_t buffer;       /* 1000 events delivered and not taken by the host; -1 = unlimited */
+  int64_t buffer_bytes; /* 16 MiB of them */
+  const char *topic;    /* only events with exactly this topic */
   size_t topic_len;
   const char *topic_pattern; /* or whose topic matches (RE2, not anchored); not with topic */
   size_t topic_pattern_len;
 } pulse_reader_options;
 
 #define PULSE_READER_OPTIONS_INIT \
-  {sizeof(pulse_reader_options), 0, 0, {0, 0}, 0, 0, 0, 0, NULL, 0, NULL, 0}
+  { sizeof(pulse_reader_options), 0, 0, {0, 0}, 0, 0, 0, 0, NULL, 0, NULL, 0 }
 
 /* Sets *options to PULSE_READER_OPTIONS_INIT.  Since 0.1. */
 PULSE_API void pulse_reader_options_init(pulse_reader_options *options) PULSE_NOEXCEPT;
@@ -85,12 +85,12 @@ PULSE_API pulse_status pulse_reader_resume(pulse_reader *reader) PULSE_NOEXCEPT;
 
 typedef struct pulse_reader_metrics {
   size_t size;
-  uint64_t delivered;  /* events handed to the target */
-  uint64_t filtered;   /* events that topic or pattern turned down */
-  uint64_t malformed;  /* entries without name or payload */
-  uint64_t gaps;       /* gap notices */
-  uint64_t reads;      /* replies with events */
-  uint64_t buffered;   /* delivered, not taken */
+  uint64_t delivered; /* events handed to the target */
+  uint64_t filtered;  /* events that topic or pattern turned down */
+  uint64_t malformed; /* entries without name or payload */
+  uint64_t gaps;      /* gap notices */
+  uint64_t reads;     /* replies with events */
+  uint64_t buffered;  /* delivered, not taken */
   uint64_t buffered_bytes;
   uint64_t streams;
   uint64_t reconnects;

@@ -23,19 +23,21 @@ typedef struct pulse_sink_options {
   int64_t max_polled;      /* 1000; at most 65536 */
   int64_t buffer;          /* 1000 events delivered and not taken; -1 = unlimited */
   int64_t buffer_bytes;    /* 16 MiB */
-  int64_t max_pending;     /* 10000 events delivered and not acked; beyond it reading pauses; -1 = unlimited */
+  int64_t max_pending;     /* 10000 events delivered and not acked; beyond it reading pauses; -1 =
+                              unlimited */
   int64_t ack_grace_ms;    /* 20000; at least 100 */
   int64_t max_handling_ms; /* -1 = as long as the consumer lives: how long ownership is renewed */
   const char *topic;
   size_t topic_len;
   const char *topic_pattern;
   size_t topic_pattern_len;
-  int32_t leave_filtered;    /* 1: events that the filter turns down stay pending for others; 0: acked */
+  int32_t
+      leave_filtered; /* 1: events that the filter turns down stay pending for others; 0: acked */
   int32_t no_ack_coalescing; /* 1: each ack call is a command of its own */
 } pulse_sink_options;
 
 #define PULSE_SINK_OPTIONS_INIT \
-  {sizeof(pulse_sink_options), 0, 0, {0, 0}, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0}
+  { sizeof(pulse_sink_options), 0, 0, {0, 0}, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0 }
 
 /* Sets *options to PULSE_SINK_OPTIONS_INIT.  Since 0.1. */
 PULSE_API void pulse_sink_options_init(pulse_sink_options *options) PULSE_NOEXCEPT;
@@ -66,8 +68,7 @@ PULSE_API pulse_status pulse_sink_add_stream(pulse_sink *sink, pulse_stream *str
                                              const pulse_target *target, uint64_t *operation,
                                              pulse_error *error) PULSE_NOEXCEPT;
 PULSE_API pulse_status pulse_sink_add_stream_wait(pulse_sink *sink, pulse_stream *stream,
-                                                  pulse_start start,
-                                                  const pulse_event_id *start_id,
+                                                  pulse_start start, const pulse_event_id *start_id,
                                                   int64_t timeout_ms,
                                                   pulse_error *error) PULSE_NOEXCEPT;
 PULSE_API pulse_status pulse_sink_remove_stream(pulse_sink *sink, pulse_stream *stream,
@@ -83,8 +84,8 @@ PULSE_API pulse_status pulse_sink_remove_stream_wait(pulse_sink *sink, pulse_str
  * PULSE_ERR_NOT_OWNER.  1 to 65536 handles, of this sink (else PULSE_ERR_INVALID).  Any
  * thread, does not block.  Sent again after a lost connection.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_ack(pulse_sink *sink, const pulse_ack_handle *handles,
-                                      size_t count, const pulse_target *target,
-                                      uint64_t *operation, pulse_error *error) PULSE_NOEXCEPT;
+                                      size_t count, const pulse_target *target, uint64_t *operation,
+                                      pulse_error *error) PULSE_NOEXCEPT;
 /* The same, waiting; results: an array of `count`, or NULL.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_ack_wait(pulse_sink *sink, const pulse_ack_handle *handles,
                                            size_t count, pulse_result *results, int64_t timeout_ms,
@@ -113,14 +114,14 @@ typedef struct pulse_sink_metrics {
   uint64_t not_owner;   /* acks that came too late */
   uint64_t filtered;
   uint64_t malformed;
-  uint64_t lost;        /* pending entries that were trimmed or removed */
+  uint64_t lost; /* pending entries that were trimmed or removed */
   uint64_t gaps;
-  uint64_t pending;     /* delivered and not acked */
-  uint64_t buffered;    /* delivered and not taken */
+  uint64_t pending;  /* delivered and not acked */
+  uint64_t buffered; /* delivered and not taken */
   uint64_t buffered_bytes;
-  uint64_t claimed;     /* taken over from other consumers */
-  uint64_t renewed;     /* renewals of ownership */
-  uint64_t recreated;   /* group or stream made anew */
+  uint64_t claimed;   /* taken over from other consumers */
+  uint64_t renewed;   /* renewals of ownership */
+  uint64_t recreated; /* group or stream made anew */
   uint64_t streams;
   uint64_t reconnects;
 } pulse_sink_metrics;

@@ -8,10 +8,9 @@
 #ifndef PULSEENGINE_STATUS_H
 #define PULSEENGINE_STATUS_H
 
+#include <pulseengine/export.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <pulseengine/export.h>
 
 PULSE_BEGIN_DECLS
 
@@ -70,15 +69,18 @@ enum { PULSE_ERROR_MESSAGE_BYTES = 256 };
 
 /* Details of a failure, in memory of the caller. */
 typedef struct pulse_error {
-  size_t size;         /* sizeof(pulse_error), set by the caller */
-  pulse_status code;   /* the status that the call returned */
-  uint32_t flags;      /* PULSE_ERROR_... */
+  size_t size;          /* sizeof(pulse_error), set by the caller */
+  pulse_status code;    /* the status that the call returned */
+  uint32_t flags;       /* PULSE_ERROR_... */
   int32_t system_errno; /* errno, or 0 */
   int32_t reserved;
   char message[PULSE_ERROR_MESSAGE_BYTES]; /* NUL-terminated, never a password */
 } pulse_error;
 
-#define PULSE_ERROR_INIT {sizeof(pulse_error), 0, 0, 0, 0, {0}}
+#define PULSE_ERROR_INIT                   \
+  {                                        \
+    sizeof(pulse_error), 0, 0, 0, 0, { 0 } \
+  }
 
 /* Sets *error to PULSE_ERROR_INIT.  NULL is allowed.  Since 0.1. */
 PULSE_API void pulse_error_init(pulse_error *error) PULSE_NOEXCEPT;

@@ -14,7 +14,7 @@ PULSE_BEGIN_DECLS
 typedef struct pulse_stream pulse_stream;
 
 enum {
-  PULSE_MAX_NAME_BYTES = 65536,   /* of an event's name, topic, a header's name or value */
+  PULSE_MAX_NAME_BYTES = 65536, /* of an event's name, topic, a header's name or value */
   PULSE_MAX_HEADERS = 64
 };
 
@@ -22,13 +22,15 @@ typedef struct pulse_stream_options {
   size_t size;
   /* How many entries are kept, approximately: the stream is never shorter
    * than this through trimming, and not longer than this + the larger of 200 and max_len / 5
-   * + one server-side node (100 entries by default) per adding process.  0 = 1000, -1 = unbounded. */
+   * + one server-side node (100 entries by default) per adding process.  0 = 1000, -1 = unbounded.
+   */
   int64_t max_len;
   int64_t ttl_ms;         /* expires this long after the first add; 0 = never */
   int64_t sliding_ttl_ms; /* expires this long after the last add; not with ttl_ms */
 } pulse_stream_options;
 
-#define PULSE_STREAM_OPTIONS_INIT {sizeof(pulse_stream_options), 0, 0, 0}
+#define PULSE_STREAM_OPTIONS_INIT \
+  { sizeof(pulse_stream_options), 0, 0, 0 }
 
 /* Sets *options to PULSE_STREAM_OPTIONS_INIT.  Since 0.1. */
 PULSE_API void pulse_stream_options_init(pulse_stream_options *options) PULSE_NOEXCEPT;
@@ -38,8 +40,8 @@ PULSE_API void pulse_stream_options_init(pulse_stream_options *options) PULSE_NO
  * the engine alive.  PULSE_ERR_INVALID for a bad name or option,
  * PULSE_ERR_CLOSED.  Since 0.1. */
 PULSE_API pulse_status pulse_stream_open(pulse_engine *engine, const char *name, size_t name_len,
-                                         const pulse_stream_options *options,
-                                         pulse_stream **stream, pulse_error *error) PULSE_NOEXCEPT;
+                                         const pulse_stream_options *options, pulse_stream **stream,
+                                         pulse_error *error) PULSE_NOEXCEPT;
 
 typedef struct pulse_add_options {
   size_t size;
@@ -52,7 +54,8 @@ typedef struct pulse_add_options {
   int32_t reserved;
 } pulse_add_options;
 
-#define PULSE_ADD_OPTIONS_INIT {sizeof(pulse_add_options), NULL, 0, NULL, 0, 0, 0, 0}
+#define PULSE_ADD_OPTIONS_INIT \
+  { sizeof(pulse_add_options), NULL, 0, NULL, 0, 0, 0, 0 }
 
 /* Sets *options to PULSE_ADD_OPTIONS_INIT.  Since 0.1. */
 PULSE_API void pulse_add_options_init(pulse_add_options *options) PULSE_NOEXCEPT;
@@ -127,8 +130,7 @@ PULSE_API pulse_status pulse_stream_remove(pulse_stream *stream, const pulse_eve
                                            size_t count, const pulse_target *target,
                                            uint64_t *operation, pulse_error *error) PULSE_NOEXCEPT;
 PULSE_API pulse_status pulse_stream_remove_wait(pulse_stream *stream, const pulse_event_id *ids,
-                                                size_t count, uint64_t *removed,
-                                                int64_t timeout_ms,
+                                                size_t count, uint64_t *removed, int64_t timeout_ms,
                                                 pulse_error *error) PULSE_NOEXCEPT;
 
 /* Deletes the stream with all its groups, and tells the sinks of other

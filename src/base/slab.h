@@ -18,6 +18,7 @@ class Slab : public RefCounted {
 
   // A copy of the bytes that lives as long as the slab.  Throws bad_alloc.
   std::string_view add(std::string_view bytes) {
+    if (bytes.empty()) return "";
     if (bytes.size() > static_cast<size_t>(end_ - next_)) grow(bytes.size());
     char* at = next_;
     std::memcpy(at, bytes.data(), bytes.size());

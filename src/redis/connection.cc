@@ -30,7 +30,7 @@ constexpr uint16_t bit(Connection::State state) {
 }
 
 // What may follow each state.
-constexpr uint16_t allowed_after(Connection::State state) {
+[[maybe_unused]] constexpr uint16_t allowed_after(Connection::State state) {
   using S = Connection::State;
   constexpr uint16_t down = bit(S::waiting) | bit(S::closed);
   switch (state) {

@@ -101,7 +101,7 @@ bool find_directory(std::string_view wanted, bool create, char (&out)[PATH_MAX],
   struct stat status;
   if (realpath(path, out) == nullptr || stat(out, &status) != 0) {
     fail(problem, errno, "cannot be opened", path);
-    strcpy(out, path);
+    snprintf(out, PATH_MAX, "%s", path);
     return false;
   }
   if (!S_ISDIR(status.st_mode)) return fail(problem, 0, "is not a directory", path);
@@ -181,7 +181,7 @@ void current_local_socket(const LocalPaths& paths, char (&socket)[108]) {
   // A longer one would have been cut.
   bool usable = n > 0 && n < static_cast<ssize_t>(sizeof target) && target[0] == '/';
   if (usable) target[n] = '\0';
-  strcpy(socket, usable ? target : paths.socket);
+  snprintf(socket, sizeof socket, "%s", usable ? target : paths.socket);
 }
 
 }  // namespace pulseengine
