@@ -1,0 +1,259 @@
+/* reader.h: lost connections, gaps, and streams that vanish. */
+#include "fixture.h"
+
+/* An engine behind a proxy that the test cuts; the server itself stays. */
+static ts_proxy *g_proxy;
+
+static int proxy_setup(void **state) {
+  if (fx_setup(state) != 0) return -1;
+  fixture *fx = *state;
+  g_proxy = ts_proxy_start(fx->server);
+  return g_proxy == NULL ? -1 : 0;
+}
+
+static int proxy_teardown(void **state) {
+  int result = fx_teardown(state);
+  ts_proxy_free(g_proxy);
+  g_proxy = NULL;
+  return result;
+}
+
+#define PROXY_TEST(test, driver, delivery, label) \
+  {#test " [" label "]", test, proxy_setup, proxy_teardown, &fx_variants[driver][delivery]}
+#define PROXY_BOTH(test)                            \
+  PROXY_TEST(test, 0, BY_POLL, "thread, polled"),   \
+      PROXY_TEST(test, 1, BY_POLL, "manual, polled")
+
+static pulse_stream *stream_behind_proxy(fixture *fx) {
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_proxy_url(g_proxy);
+  options.reconnect_max_ms = 20;
+  return fx_stream_on(fx, fx_ready(fx, &options), "s", NULL);
+}
+
+static void raw_add(fixture *fx, int from, int to) {
+  for (int i = from; i < to; ++i) fx_redis_int(fx, "XADD pulse:stream:s %d-0 n %d p x", i + 1, i);
+}
+
+static void cut_off(void) {
+  ts_proxy_refuse(g_proxy, 1);
+  ts_proxy_cut_all(g_proxy);
+}
+
+static void assert_numbers(collector *c, int first, size_t from, size_t count) {
+  col_wait(c, PULSE_EVENT_MESSAGE, from + count - 1);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_MESSAGE), from + count);
+  for (size_t i = 0; i < count; ++i) {
+    assert_int_equal(atoi(col_find(c, PULSE_EVENT_MESSAGE, from + i)->name), first + (int)i);
+  }
+}
+
+/* "newest" is fixed when the reader gets ready, not anew with each read. */
+static void newest_is_resolved_once(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = stream_behind_proxy(fx);
+  raw_add(fx, 0, 3);
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, NULL, c);
+  cut_off();
+  raw_add(fx, 3, 10);
+  ts_proxy_refuse(g_proxy, 0);
+  assert_numbers(c, 3, 0, 7);
+}
+
+static void the_host_hears_of_lost_connections(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = stream_behind_proxy(fx);
+  collector *c = fx_collector(fx);
+  pulse_reader *reader = fx_reader(fx, stream, NULL, c);
+  for (size_t i = 0; i < 3; ++i) {
+    cut_off();
+    const ev *e = col_wait(c, PULSE_EVENT_DISCONNECTED, i);
+    assert_true(e->message_len > 0);
+    ts_proxy_refuse(g_proxy, 0);
+    col_wait(c, PULSE_EVENT_RECONNECTED, i);
+  }
+  raw_add(fx, 0, 1);
+  assert_numbers(c, 0, 0, 1);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 0);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_DISCONNECTED), 3);
+  pulse_reader_metrics metrics = {.size = sizeof metrics};
+  assert_ok(pulse_reader_get_metrics(reader, &metrics));
+  assert_int_equal(metrics.reconnects, 3);
+}
+
+static void an_end_in_the_middle_of_a_reply_doubles_and_loses_nothing(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = stream_behind_proxy(fx);
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, NULL, c);
+  int total = 0;
+  for (uint64_t at = 1; at < 400; at += 37) {
+    ts_proxy_cut_after(g_proxy, TS_TO_CLIENT, at);
+    raw_add(fx, total, total + 10);
+    total += 10;
+    assert_numbers(c, 0, 0, (size_t)total);
+  }
+  assert_true(ts_proxy_cuts(g_proxy) >= 5);
+}
+
+/* All connections are killed again and again while events arrive. */
+static void killed_clients_double_and_lose_nothing(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = fx_options(fx);
+  options.reconnect_max_ms = 20;
+  pulse_stream *stream = fx_stream_on(fx, fx_ready(fx, &options), "s", NULL);
+  collector *c = fx_collector(fx);
+  pulse_reader *reader = fx_reader(fx, stream, NULL, c);
+  int total = 0;
+  for (int round = 0; round < 20; ++round) {
+    raw_add(fx, total, total + 25);
+    ts_reply_free(ts_command(fx->server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
+    raw_add(fx, total + 25, total + 50);
+    total += 50;
+    if (round % 4 == 3) col_wait(c, PULSE_EVENT_MESSAGE, (size_t)total - 1);
+  }
+  assert_numbers(c, 0, 0, (size_t)total);
+  pulse_reader_metrics metrics = {.size = sizeof metrics};
+  assert_ok(pulse_reader_get_metrics(reader, &metrics));
+  assert_true(metrics.reconnects >= 5);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 0);
+}
+
+static void a_silent_connection_is_noticed(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_proxy_url(g_proxy);
+  options.reconnect_max_ms = 20;
+  options.command_timeout_ms = 300;
+  options.connect_timeout_ms = 300;
+  pulse_stream *stream = fx_stream_on(fx, fx_ready(fx, &options), "s", NULL);
+  pulse_reader_options reader_options = PULSE_READER_OPTIONS_INIT;
+  reader_options.block_ms = 100;
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, &reader_options, c);
+  ts_proxy_stall(g_proxy, TS_BOTH);
+  raw_add(fx, 0, 5);
+  col_wait(c, PULSE_EVENT_DISCONNECTED, 0);
+  ts_proxy_resume(g_proxy, TS_BOTH);
+  assert_numbers(c, 0, 0, 5);
+}
+
+/* --- gaps ------------------------------------------------------------------ */
+
+static void what_was_trimmed_unread_is_a_gap(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = stream_behind_proxy(fx);
+  collector *c = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.start = PULSE_START_OLDEST;
+  raw_add(fx, 0, 5);
+  pulse_reader *reader = fx_reader(fx, stream, &options, c);
+  assert_numbers(c, 0, 0, 5);
+  cut_off();
+  raw_add(fx, 5, 15);
+  fx_redis(fx, "XTRIM pulse:stream:s MAXLEN 3"); /* leaves 12, 13, 14 */
+  ts_proxy_refuse(g_proxy, 0);
+  assert_numbers(c, 12, 5, 3);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 1);
+  const ev *gap = col_find(c, PULSE_EVENT_GAP, 0);
+  assert_text(gap, stream, "s");
+  assert_int_equal(gap->id.ms, 5); /* the last that was seen: number 4 */
+  assert_int_equal(gap->id_end.ms, 13);
+  assert_int_equal(gap->count, ts_server_version(fx->server) >= 70000 ? 7 : 0);
+  /* It comes before what follows it. */
+  for (size_t i = 0; i < col_count(c); ++i) {
+    if (col_at(c, i) == gap) assert_int_equal(col_at(c, i + 1)->id.ms, 13);
+  }
+  pulse_reader_metrics metrics = {.size = sizeof metrics};
+  assert_ok(pulse_reader_get_metrics(reader, &metrics));
+  assert_int_equal(metrics.gaps, 1);
+}
+
+static void trimming_of_what_was_seen_is_no_gap(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = stream_behind_proxy(fx);
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, NULL, c);
+  raw_add(fx, 0, 5);
+  assert_numbers(c, 0, 0, 5);
+  cut_off();
+  raw_add(fx, 5, 8);
+  fx_redis(fx, "XTRIM pulse:stream:s MAXLEN 3");
+  ts_proxy_refuse(g_proxy, 0);
+  assert_numbers(c, 5, 5, 3);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 0);
+}
+
+/* --- streams that vanish --------------------------------------------------- */
+
+static void a_deleted_stream_is_read_when_it_comes_back(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, NULL, c);
+  fx_add(stream, "0", "p");
+  assert_numbers(c, 0, 0, 1);
+  fx_redis(fx, "DEL pulse:stream:s");
+  fx_add(stream, "1", "p");
+  assert_numbers(c, 1, 1, 1);
+  fx_redis(fx, "FLUSHALL");
+  fx_add(stream, "2", "p");
+  assert_numbers(c, 2, 2, 1);
+}
+
+static void reading_errors_are_told_and_tried_again(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  collector *c = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = 50; /* the next read finds the wrong type */
+  fx_reader(fx, stream, &options, c);
+  fx_redis(fx, "SET pulse:stream:s x");
+  const ev *e = col_wait(c, PULSE_EVENT_READ_ERROR, 0);
+  assert_int_equal(e->status, PULSE_ERR_WRONG_TYPE);
+  assert_true(e->message_len > 0);
+  fx_redis(fx, "DEL pulse:stream:s");
+  fx_add(stream, "0", "p");
+  assert_numbers(c, 0, 0, 1);
+}
+
+/* A server killed and restarted from its append-only file. */
+static void a_restarted_server_is_read_on(void **state) {
+  fixture *fx = *state;
+  const ts_server_options server_options = {.append_only = 1};
+  ts_server *server = ts_server_start(&server_options);
+  assert_non_null(server);
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_server_url(server);
+  options.reconnect_max_ms = 20;
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  collector *c = fx_collector(fx);
+  fx_reader(fx, stream, NULL, c);
+  fx_add(stream, "0", "p");
+  fx_add(stream, "1", "p");
+  assert_numbers(c, 0, 0, 2);
+  assert_int_equal(ts_server_kill(server), 1);
+  assert_int_equal(ts_server_restart(server), 1);
+  fx_add(stream, "2", "p");
+  assert_numbers(c, 0, 0, 3);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_server_free(server);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      PROXY_BOTH(newest_is_resolved_once),
+      PROXY_BOTH(the_host_hears_of_lost_connections),
+      PROXY_BOTH(an_end_in_the_middle_of_a_reply_doubles_and_loses_nothing),
+      BOTH_DRIVERS(killed_clients_double_and_lose_nothing),
+      PROXY_BOTH(a_silent_connection_is_noticed),
+      PROXY_BOTH(what_was_trimmed_unread_is_a_gap),
+      PROXY_BOTH(trimming_of_what_was_seen_is_no_gap),
+      BOTH_DRIVERS(a_deleted_stream_is_read_when_it_comes_back),
+      BOTH_DRIVERS(reading_errors_are_told_and_tried_again),
+      BOTH_DRIVERS(a_restarted_server_is_read_on),
+  };
+  return cmocka_run_group_tests_name("reader faults", tests, fx_group_setup, fx_group_teardown);
+}
