@@ -1,0 +1,195 @@
+-- A consumer joins the group of a sink on one stream, or makes sure that it is still in it.
+--
+-- KEYS  1 stream  2 keep-alive map of the sink  3 consumers map of the stream  4 restart marker
+-- ARGV  1 group  2 consumer  3 start, for a group that does not exist ("$" or an id)
+--       4 "1": the server has XGROUP CREATECONSUMER  5 "1": it has ENTRIESREAD
+--       6 TTL of the stream in ms or "0"  7 "1": the TTL is a sliding one
+--       8 channel of the keep-alive map  9 channel of the consumers map
+--       10 "" for a first join; else "alive" or "stalled": joined before, and whether the
+--          keep-alives were in time  11 restart position, an id, when joined before
+--       12 how long the restart marker lives, in ms
+--       13 consumer whose place this one takes, or ""
+--
+-- Returns {what, position, lowest pending id or "", 1 if our consumer was missing, lost ids}; what:
+--   "joined"     as asked for; joined before: all was in place
+--   "recreated"  group or stream had to be made anew; position: where it goes on
+--   "dead"       joined before, but declared dead since: nothing was done
+-- position is the group's last delivered id; lost: pending under the former name (13), and their
+-- entries are gone.
+if redis.replicate_commands then redis.replicate_commands() end
+
+local stream, alive_map, consumers_map, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer, start = ARGV[1], ARGV[2], ARGV[3]
+local has_create_consumer, has_entries_read = ARGV[4] == '1', ARGV[5] == '1'
+local ttl, sliding = tonumber(ARGV[6]), ARGV[7] == '1'
+local before, restart, marker_ms, previous = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+
+local function pack(text) return struct.pack('<i4', #text) .. text end
+
+local function map_set(map, channel, field, value)
+  redis.call('HSET', map, field, value)
+  local rev = string.format('%.0f', redis.call('HINCRBY', map, '=rev', 1))
+  redis.call('HSET', map, '=kind', 'set')
+  redis.call('PUBLISH', channel, 'set:' .. pack(field) .. pack(value) .. pack(rev))
+end
+
+-- Digits compare by length, then as text: Lua's numbers are too short for them.
+local function digits_less(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+local function id_less(a, b)
+  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
+  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
+  if ams ~= bms then return digits_less(ams, bms) end
+  return digits_less(aseq, bseq)
+end
+
+local function field_of(list, name)
+  for i = 1, #list, 2 do
+    if list[i] == name then return list[i + 1] end
+  end
+end
+
+local function find_group()
+  local groups = redis.pcall('XINFO', 'GROUPS', stream)
+  if groups.err then return nil end
+  for _, g in ipairs(groups) do
+    if field_of(g, 'name') == group then return g end
+  end
+end
+
+local function has_consumer(name)
+  for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+    if field_of(c, 'name') == name then return true end
+  end
+  return false
+end
+
+local kind = redis.call('TYPE', stream).ok
+if kind ~= 'none' and kind ~= 'stream' then
+  return redis.error_reply('WRONGTYPE the key of the stream holds a ' .. kind)
+end
+
+local rejoin = before ~= ''
+local there = find_group()
+local alive = redis.call('HEXISTS', alive_map, consumer) == 1
+local missing = 0
+if there and rejoin then
+  if not has_consumer(consumer) and has_create_consumer then missing = 1 end
+  -- Without a keep-alive somebody has given us up; unless all was flushed and another
+  -- instance has made the group anew before us.
+  if not alive and (before == 'stalled' or redis.call('EXISTS', marker) == 0) then
+    return {'dead', '0-0', '', missing, {}}
+  end
+end
+
+-- The keep-alive comes before the consumer: others delete consumers that have none.
+if not rejoin or not alive then
+  local now = redis.call('TIME')
+  map_set(alive_map, ARGV[8], consumer, now[1] .. string.format('%06d', now[2]) .. '000')
+end
+
+local what = 'joined'
+if not there then
+  if rejoin then
+    what = 'recreated'
+    start = restart
+    -- A stream that ends before our position is another one: all of it is new to us.
+    if kind == 'stream' then
+      local last = field_of(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
+      if id_less(last, restart) then start = '0-0' end
+    else
+      start = '0-0'
+    end
+  end
+  local create = {'XGROUP', 'CREATE', stream, group, start, 'MKSTREAM'}
+  if has_entries_read and (start == '$' or start == '0-0') then
+    -- So that the server can tell how many entries the group has not read.
+    local added = 0
+    if kind == 'stream' then
+      local info = redis.call('XINFO', 'STREAM', stream)
+      added = field_of(info, 'entries-added')
+      if start ~= '$' then added = added - field_of(info, 'length') end
+    end
+    create[#create + 1] = 'ENTRIESREAD'
+    create[#create + 1] = string.format('%.0f', added)
+  end
+  redis.call(unpack(create))
+  if ttl > 0 and (sliding or redis.call('PTTL', stream) < 0) then
+    redis.call('PEXPIRE', stream, ARGV[6])
+  end
+  if rejoin then redis.call('SET', marker, start, 'PX', marker_ms) end
+elseif rejoin and missing == 1 then
+  -- The group is another one than ours was.  If it was not made by an instance that knew
+  -- where to go on, it may have skipped what nobody has handled.
+  local marked = redis.call('GET', marker)
+  if (not marked or id_less(restart, marked)) and
+      id_less(restart, field_of(there, 'last-delivered-id')) then
+    redis.call('XGROUP', 'SETID', stream, group, restart)
+    redis.call('SET', marker, restart, 'PX', marker_ms)
+    what = 'recreated'
+  end
+end
+
+if has_create_consumer then redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer) end
+
+local current = redis.call('HGET', consumers_map, group)
+local list = {}
+if current and current ~= '' then
+  local ok, decoded = pcall(cjson.decode, current)
+  if ok and type(decoded) == 'table' then
+    list = decoded
+  else
+    for item in string.gmatch(current, '[^,]+') do list[#list + 1] = item end
+  end
+end
+
+local changed, lost = false, {}
+if previous ~= '' then
+  -- What was pending under our former name goes to the new one, then the name goes.
+  if has_consumer(previous) then
+    while true do
+      local page = redis.call('XPENDING', stream, group, '-', '+', 500, previous)
+      if #page == 0 then break end
+      local claim = {'XCLAIM', stream, group, consumer, '0'}
+      for _, p in ipairs(page) do
+        if #redis.call('XRANGE', stream, p[1], p[1], 'COUNT', 1) == 0 then
+          redis.call('XACK', stream, group, p[1])
+          lost[#lost + 1] = p[1]
+        else
+          claim[#claim + 1] = p[1]
+        end
+      end
+      if #claim > 5 then
+        claim[#claim + 1] = 'JUSTID'
+        redis.call(unpack(claim))
+      end
+    end
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, previous)
+  end
+  local kept = {}
+  for _, c in ipairs(list) do
+    if c ~= previous then kept[#kept + 1] = c end
+  end
+  changed = #kept ~= #list
+  list = kept
+end
+
+local listed = false
+for _, c in ipairs(list) do
+  if c == consumer then listed = true end
+end
+if not listed then
+  list[#list + 1] = consumer
+  changed = true
+end
+if changed then
+  map_set(consumers_map, ARGV[9], group, cjson.encode(list))
+  if ttl > 0 and (sliding or redis.call('PTTL', consumers_map) < 0) then
+    redis.call('PEXPIRE', consumers_map, ARGV[6])
+  end
+end
+
+local summary = redis.call('XPENDING', stream, group)
+return {what, field_of(find_group(), 'last-delivered-id'), summary[2] or '', missing, lost}

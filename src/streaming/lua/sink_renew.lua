@@ -1,0 +1,52 @@
+-- Keeps the events that the host holds: only what is pending under our own consumer is claimed
+-- again, as a bare XCLAIM would steal from those who have taken over.
+--
+-- KEYS  1 stream
+-- ARGV  1 group  2 consumer  3... ids, ascending
+-- Returns one number per id: 1 ours, 0 not ours any more, 2 not pending, but the group will
+-- come by it again (it was made anew at an earlier position).
+if redis.replicate_commands then redis.replicate_commands() end
+
+local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
+
+local own = {}
+local page = redis.call('XPENDING', stream, group, ARGV[3], ARGV[#ARGV], #ARGV - 2, consumer)
+for _, p in ipairs(page) do own[p[1]] = true end
+local whole = #page < #ARGV - 2
+
+local last_delivered
+local function is_ahead(id)
+  if not last_delivered then
+    for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      local fields = {}
+      for i = 1, #g, 2 do fields[g[i]] = g[i + 1] end
+      if fields['name'] == group then last_delivered = fields['last-delivered-id'] end
+    end
+  end
+  local ams, aseq = string.match(id, '^(%d+)-(%d+)$')
+  local bms, bseq = string.match(last_delivered, '^(%d+)-(%d+)$')
+  if #ams ~= #bms then return #ams > #bms end
+  if ams ~= bms then return ams > bms end
+  if #aseq ~= #bseq then return #aseq > #bseq end
+  return aseq > bseq
+end
+
+local claim = {'XCLAIM', stream, group, consumer, '0'}
+local results = {}
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  -- With entries in between that we do not hold (left by a filter) one page is not all.
+  if own[id] or (not whole and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
+    claim[#claim + 1] = id
+    results[#results + 1] = 1
+  elseif is_ahead(id) and #redis.call('XRANGE', stream, id, id, 'COUNT', 1) > 0 then
+    results[#results + 1] = 2
+  else
+    results[#results + 1] = 0
+  end
+end
+if #claim > 5 then
+  claim[#claim + 1] = 'JUSTID'
+  redis.call(unpack(claim))
+end
+return results
