@@ -46,16 +46,29 @@ class Deliverer : public virtual RefCounted {
   virtual uint64_t handle_id() const = 0;  // for ack handles; 0: a reader
 };
 
+// Shut when a stream is not read any more: what is on its way of it is not delivered.
+class BatchGate : public RefCounted {
+ public:
+  void shut() noexcept { shut_.store(true, std::memory_order_release); }
+  bool is_shut() const noexcept { return shut_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<bool> shut_{false};
+};
+
 // The messages of one stream in one reply.
 class MessageBatch final : public Delivery {
  public:
   MessageBatch(Ref<Deliverer> owner, Ref<SharedTarget> target, Ref<Stream> stream,
-               uint32_t stream_index, Ref<Slab> slab)
+               uint32_t stream_index, Ref<Slab> slab, Ref<BatchGate> gate = nullptr)
       : owner_(std::move(owner)),
         target_(std::move(target)),
         stream_(std::move(stream)),
         stream_index_(stream_index),
-        slab_(std::move(slab)) {}
+        slab_(std::move(slab)),
+        gate_(std::move(gate)) {}
+  // Behind a shut gate, gives the credit of what was not taken back.
+  ~MessageBatch() override;
 
   Vector<Message> messages;
   Vector<pulse_header> headers;
@@ -74,6 +87,7 @@ class MessageBatch final : public Delivery {
   Ref<Stream> stream_;
   const uint32_t stream_index_;
   Ref<Slab> slab_;
+  Ref<BatchGate> gate_;
   size_t next_ = 0;
 };
 

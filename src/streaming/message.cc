@@ -1,0 +1,187 @@
+#include "streaming/message.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace pulseengine {
+namespace {
+
+constexpr std::string_view kHeaderPrefix = "h:";
+
+bool parse_number(const char*& at, const char* end, uint64_t* number) {
+  auto [next, problem] = std::from_chars(at, end, *number);
+  if (problem != std::errc() || next == at) return false;
+  at = next;
+  return true;
+}
+
+}  // namespace
+
+bool parse_id(std::string_view text, pulse_event_id* id) {
+  const char* at = text.data();
+  const char* end = at + text.size();
+  pulse_event_id parsed{0, 0};
+  if (!parse_number(at, end, &parsed.ms) || at == end || *at++ != '-' ||
+      !parse_number(at, end, &parsed.seq) || at != end) {
+    return false;
+  }
+  *id = parsed;
+  return true;
+}
+
+EntryKind parse_entry(Reply& reply, Message* message, Vector<pulse_header>* headers) {
+  const ReplyNode entry = reply.peek();
+  if (entry.is_nil()) {  // Redis 6.2 in XAUTOCLAIM and XCLAIM: the whole entry
+    reply.next();
+    return EntryKind::deleted;
+  }
+  if (entry.elements() < 2) {
+    reply.skip();
+    return EntryKind::malformed;
+  }
+  reply.next();
+  bool has_id = false;
+  if (reply.peek().is_text()) {
+    has_id = parse_id(reply.next().text, &message->id);
+  } else {
+    reply.skip();
+  }
+  EntryKind kind = EntryKind::malformed;
+  if (reply.peek().is_nil()) {
+    reply.next();
+    kind = EntryKind::deleted;
+  } else if (reply.peek().is_array()) {
+    bool has_name = false, has_payload = false;
+    size_t bytes = sizeof(Message);
+    message->first_header = static_cast<uint32_t>(headers->size());
+    message->header_count = 0;
+    const size_t texts = reply.next().elements();
+    size_t i = 0;
+    for (; i + 1 < texts; i += 2) {
+      if (!reply.peek().is_text()) break;
+      std::string_view field = reply.next().text;
+      if (!reply.peek().is_text()) {
+        reply.skip();
+        continue;
+      }
+      std::string_view value = reply.next().text;
+      bytes += value.size();
+      if (field == "n") {
+        message->name = value;
+        has_name = true;
+      } else if (field == "p") {
+        message->payload = value;
+        has_payload = true;
+      } else if (field == "t") {
+        message->topic = value;
+        message->has_topic = true;
+      } else if (field.substr(0, kHeaderPrefix.size()) == kHeaderPrefix) {
+        field.remove_prefix(kHeaderPrefix.size());
+        headers->push_back({field.data(), field.size(), value.data(), value.size()});
+        message->header_count++;
+        bytes += field.size() + sizeof(pulse_header);
+      }
+    }
+    for (; i < texts; i++) reply.skip();
+    message->bytes = static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX));
+    if (has_name && has_payload) kind = EntryKind::message;
+  } else {
+    reply.skip();
+  }
+  for (size_t more = 2; more < entry.elements(); more++) reply.skip();
+  if (kind == EntryKind::message && !has_id) kind = EntryKind::malformed;
+  if (kind != EntryKind::message) {
+    headers->resize(headers->size() - message->header_count);
+    message->header_count = 0;
+  }
+  return kind;
+}
+
+// --- MessageBatch --------------------------------------------------------
+
+void MessageBatch::fit() {
+  constexpr size_t kSmall = 4096;
+  size_t used = 0;
+  for (const Message& m : messages) used += m.name.size() + m.payload.size() + m.topic.size();
+  for (const pulse_header& h : headers) used += h.name_len + h.value_len;
+  if (slab_->used() <= kSmall || used * 4 >= slab_->used()) return;
+  Ref<Slab> own = make_ref<Slab>();
+  for (Message& m : messages) {
+    m.name = own->add(m.name);
+    m.payload = own->add(m.payload);
+    if (m.has_topic) m.topic = own->add(m.topic);
+  }
+  for (pulse_header& h : headers) {
+    h.name = own->add({h.name, h.name_len}).data();
+    h.value = own->add({h.value, h.value_len}).data();
+  }
+  slab_ = std::move(own);
+}
+
+MessageBatch::~MessageBatch() {
+  if (!gate_ || !gate_->is_shut()) return;
+  while (next_ < messages.size()) owner_->event_taken(messages[next_++].bytes);
+}
+
+size_t MessageBatch::remaining() const {
+  return owner_->withdrawn() || (gate_ && gate_->is_shut()) ? 0 : messages.size() - next_;
+}
+
+bool MessageBatch::next_event(pulse_event* event) {
+  if (remaining() == 0) return false;
+  const Message& m = messages[next_++];
+  event->kind = PULSE_EVENT_MESSAGE;
+  event->id = m.id;
+  event->stream = stream_->name().data();
+  event->stream_len = stream_->name().size();
+  event->name = m.name.data();
+  event->name_len = m.name.size();
+  event->payload = m.payload.data();
+  event->payload_len = m.payload.size();
+  if (m.has_topic) {
+    event->topic = m.topic.data() == nullptr ? "" : m.topic.data();  // empty is not "none"
+    event->topic_len = m.topic.size();
+  }
+  if (m.header_count > 0) {
+    event->headers = headers.data() + m.first_header;
+    event->header_count = m.header_count;
+  }
+  event->deliveries = m.deliveries;
+  if (owner_->handle_id() != 0) {
+    event->ack.sink = owner_->handle_id();
+    event->ack.stream = stream_index_;
+    event->ack.delivery = m.delivery;
+    event->ack.id = m.id;
+  }
+  event->owner = slab_.get();
+  owner_->event_taken(m.bytes);
+  return true;
+}
+
+// --- Notice --------------------------------------------------------------
+
+Notice::Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view stream_name)
+    : target_(std::move(target)), kind_(kind), stream_name_(stream_name.data(), stream_name.size()) {}
+
+bool Notice::next_event(pulse_event* event) {
+  if (remaining() == 0) return false;
+  taken_ = true;
+  event->kind = kind_;
+  event->status = error.code();
+  event->flags = error.flags();
+  event->state = state;
+  event->count = count;
+  event->id = id;
+  event->id_end = id_end;
+  if (!stream_name_.empty()) {
+    event->stream = stream_name_.data();
+    event->stream_len = stream_name_.size();
+  }
+  if (!error.message().empty()) {
+    event->message = error.message().data();
+    event->message_len = error.message().size();
+  }
+  return true;
+}
+
+}  // namespace pulseengine

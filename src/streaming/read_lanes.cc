@@ -1,0 +1,118 @@
+#include "streaming/read_lanes.h"
+
+#include <algorithm>
+
+#include "streaming/read_lane.h"
+
+namespace pulseengine {
+
+ReadLanes::ReadLanes(Engine& engine) : engine_(engine), bell_(make_ref<CreditBell>()) {}
+
+ReadLanes::~ReadLanes() {
+  for (Ref<ReadLane>& lane : lanes_) {
+    if (lane) lane->shut_down();  // most are never needed
+  }
+}
+
+ReadLanes& ReadLanes::of(Engine& engine) {
+  if (!engine.attachment()) engine.attachment() = make_owned<ReadLanes>(engine);
+  return static_cast<ReadLanes&>(*engine.attachment());
+}
+
+// The first lane is the readers' own, and everybody's where there is but one.
+ReadLane& ReadLanes::lane_for_cursors() {
+  if (!lanes_[0]) lanes_[0] = make_ref<ReadLane>(engine_, bell_);
+  return *lanes_[0];
+}
+
+ReadLane& ReadLanes::lane_for_group() {
+  if (lanes_.size() == 1) return lane_for_cursors();
+  size_t best = 1;
+  for (size_t i = 1; i < lanes_.size(); i++) {
+    if (!lanes_[i]) {
+      lanes_[i] = make_ref<ReadLane>(engine_, bell_);
+      return *lanes_[i];
+    }
+    if (lanes_[i]->member_count() < lanes_[best]->member_count()) best = i;
+  }
+  return *lanes_[best];
+}
+
+void ReadLanes::add_member(const void* client, Ref<LaneMember> member) {
+  if (lanes_.empty()) {
+    lanes_.resize(static_cast<size_t>(std::max(1, engine_.config().max_read_connections)));
+  }
+  ReadLane& lane = member->group != nullptr ? lane_for_group() : lane_for_cursors();
+  auto at = members_.emplace(client, Entry{Ref<ReadLane>::share(&lane), member}).first;
+  try {
+    lane.add(std::move(member));
+  } catch (const std::bad_alloc&) {
+    members_.erase(at);
+    throw;
+  }
+}
+
+void ReadLanes::add(GroupReads& client) {
+  auto member = make_ref<LaneMember>();
+  member->group = &client;
+  add_member(&client, std::move(member));
+}
+
+void ReadLanes::add(CursorReads& client) {
+  auto member = make_ref<LaneMember>();
+  member->cursor = &client;
+  add_member(&client, std::move(member));
+}
+
+void ReadLanes::remove_member(const void* client) noexcept {
+  auto at = members_.find(client);
+  if (at == members_.end()) return;
+  Entry entry = std::move(at->second);
+  members_.erase(at);
+  entry.lane->remove(*entry.member);
+}
+
+void ReadLanes::remove(GroupReads& client) noexcept { remove_member(&client); }
+void ReadLanes::remove(CursorReads& client) noexcept { remove_member(&client); }
+
+void ReadLanes::member_changed(const void* client) noexcept {
+  auto at = members_.find(client);
+  if (at == members_.end()) return;
+  LaneMember& member = *at->second.member;
+  member.dirty = true;
+  member.has_news = true;
+  member.announced = false;
+  member.retry_at = 0;
+  at->second.lane->wake();
+}
+
+void ReadLanes::changed(GroupReads& client) noexcept { member_changed(&client); }
+void ReadLanes::changed(CursorReads& client) noexcept { member_changed(&client); }
+
+void ReadLanes::quiesce(GroupReads& client) noexcept {
+  auto at = members_.find(&client);
+  if (at == members_.end()) return;
+  at->second.member->quiesce = true;
+  at->second.lane->wake();
+}
+
+size_t ReadLanes::lane_count() const {
+  return static_cast<size_t>(
+      std::count_if(lanes_.begin(), lanes_.end(), [](const auto& lane) { return bool(lane); }));
+}
+
+void ReadLanes::flush() noexcept {
+  bool rung = bell_->answer();
+  for (size_t i = 0; i < lanes_.size(); i++) {
+    if (!lanes_[i]) continue;
+    Ref<ReadLane> lane = lanes_[i];
+    if (rung) lane->wake();
+    lane->flush();
+    if (lane->member_count() == 0) {
+      lane->shut_down();
+      lanes_[i] = nullptr;
+    }
+  }
+}
+
+}  // namespace pulseengine
