@@ -1,7 +1,8 @@
 #include "streaming/sink.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cinttypes>
+#include <cstdio>
 
 #include "base/ulid.h"
 #include "streaming/sink_call.h"
@@ -12,9 +13,12 @@ namespace {
 
 std::atomic<uint64_t> next_handle_id{1};
 
-// Tells a sink's own deadlines apart from each other at least this well.
-constexpr int64_t kLongestTick = 500;
-constexpr int64_t kShortestTick = 5;
+// The clock of a sink: a sixth of the grace period, and a part of the half second between sweeps.
+int64_t tick_for(int64_t grace_ms) {
+  constexpr int64_t kSweeps = 500;
+  const int64_t wanted = std::max<int64_t>(grace_ms / 6, 10);
+  return kSweeps / std::max<int64_t>((kSweeps + wanted - 1) / wanted, 2);
+}
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the sink is closed"); }
 
@@ -26,11 +30,9 @@ String start_position(pulse_start start, const pulse_event_id& id) {
   if (start == PULSE_START_OLDEST) return "0-0";
   // Reading begins after a position; at a time includes that millisecond.
   if (start == PULSE_START_TIME) after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
-  char text[2 * 20 + 1];
-  auto end = std::to_chars(text, text + sizeof text, after.ms);
-  *end.ptr++ = '-';
-  end = std::to_chars(end.ptr, text + sizeof text, after.seq);
-  return String(text, end.ptr);
+  char text[2 * 20 + 2];
+  int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
+  return String(text, static_cast<size_t>(length));
 }
 
 Sink::Sink(Ref<Engine> engine, std::string_view name, const SinkConfig& config,
@@ -47,7 +49,7 @@ Sink::Sink(Ref<Engine> engine, std::string_view name, const SinkConfig& config,
       closed_signal_(make_ref<Signal>()),
       target_(std::move(target)),
       closed_notice_(make_ref<Notice>(target_, PULSE_EVENT_CLOSED)),
-      tick_ms_(std::clamp<int64_t>(config.grace_ms / 6, kShortestTick, kLongestTick)) {}
+      tick_ms_(tick_for(config.grace_ms)) {}
 
 Sink::~Sink() = default;
 

@@ -158,6 +158,7 @@ void Sink::renew(SinkStream& s, pulse_event_id from) {
 }
 
 void Sink::renewed(SinkStream& s, const SettleBatch& batch, Reply& reply, int64_t sent_ms) {
+  bool dropped = false;
   reply.next();
   for (const SettleItem& item : batch.items) {
     const int64_t result = reply.next().integer;
@@ -166,10 +167,14 @@ void Sink::renewed(SinkStream& s, const SettleBatch& batch, Reply& reply, int64_
     if (result == 1) {
       e->owned_ms = std::max(e->owned_ms, sent_ms);
       counters_.renewed.fetch_add(1, std::memory_order_relaxed);
-    } else if (result == 0) {
+    } else if (result == 3 && sent_ms - e->owned_ms < config_.grace_ms) {
+      // Nobody can have taken it over and acked it: it was dropped, with the consumer or the group.
+      dropped = true;
+    } else if (result != 2) {
       drop_pending(s, item.id);  // the host learns it from its ack
     }
   }
+  if (dropped) rejoin(s);
 }
 
 }  // namespace pulseengine

@@ -76,7 +76,11 @@ local there = find_group()
 local alive = redis.call('HEXISTS', alive_map, consumer) == 1
 local missing = 0
 if there and rejoin then
-  if not has_consumer(consumer) and has_create_consumer then missing = 1 end
+  -- Older servers make a consumer with its first event only.
+  if not has_consumer(consumer) and
+      (has_create_consumer or redis.call('EXISTS', marker) == 1) then
+    missing = 1
+  end
   -- Without a keep-alive somebody has given us up; unless all was flushed and another
   -- instance has made the group anew before us.
   if not alive and (before == 'stalled' or redis.call('EXISTS', marker) == 0) then
@@ -124,8 +128,9 @@ elseif rejoin and missing == 1 then
   -- The group is another one than ours was.  If it was not made by an instance that knew
   -- where to go on, it may have skipped what nobody has handled.
   local marked = redis.call('GET', marker)
-  if (not marked or id_less(restart, marked)) and
-      id_less(restart, field_of(there, 'last-delivered-id')) then
+  if marked and not id_less(restart, marked) then
+    what = 'recreated'
+  elseif id_less(restart, field_of(there, 'last-delivered-id')) then
     redis.call('XGROUP', 'SETID', stream, group, restart)
     redis.call('SET', marker, restart, 'PX', marker_ms)
     what = 'recreated'

@@ -3,8 +3,8 @@
 --
 -- KEYS  1 stream
 -- ARGV  1 group  2 consumer  3... ids, ascending
--- Returns one number per id: 1 ours, 0 not ours any more, 2 not pending, but the group will
--- come by it again (it was made anew at an earlier position).
+-- Returns one number per id: 1 ours; 0 another consumer's, or its entry is gone; 2 not pending, but
+-- the group will come by it again (it was made anew at an earlier position); 3 not pending.
 if redis.replicate_commands then redis.replicate_commands() end
 
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
@@ -39,10 +39,11 @@ for i = 3, #ARGV do
   if own[id] or (not whole and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
     claim[#claim + 1] = id
     results[#results + 1] = 1
-  elseif is_ahead(id) and #redis.call('XRANGE', stream, id, id, 'COUNT', 1) > 0 then
-    results[#results + 1] = 2
-  else
+  elseif #redis.call('XPENDING', stream, group, id, id, 1) > 0 or
+      #redis.call('XRANGE', stream, id, id, 'COUNT', 1) == 0 then
     results[#results + 1] = 0
+  else
+    results[#results + 1] = is_ahead(id) and 2 or 3
   end
 end
 if #claim > 5 then
