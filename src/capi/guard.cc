@@ -66,7 +66,10 @@ Error check_may_wait(const Engine& engine) {
 
 Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t timeout_ms) {
   pulse_status status = engine.wait(signal, timeout_ms);
-  if (status == PULSE_OK) return operation.error();
+  if (status == PULSE_OK) {
+    operation.take();
+    return operation.error();
+  }
   engine.cancel(operation.id());
   if (status != PULSE_ERR_TIMEOUT) return Error(status, status == PULSE_ERR_BUSY ? "another thread runs the engine" : "cannot wait here");
   return Error(PULSE_ERR_TIMEOUT, "the deadline passed",

@@ -18,7 +18,7 @@ struct pulse_engine : pulseengine::RefCounted {
 
 struct pulse_queue : pulseengine::RefCounted {
   explicit pulse_queue(pulseengine::Ref<pulseengine::Queue> q) : core(std::move(q)) {}
-  ~pulse_queue() override { core->close(); }
+  ~pulse_queue() override { core->abandon(); }
   const pulseengine::Ref<pulseengine::Queue> core;
 };
 
@@ -70,7 +70,8 @@ Error call_and_wait(Engine& engine, int64_t timeout_ms, Ref<Operation>* out, Sta
     // 0 would mean the default deadline; the wait below ends it at once.
     error = start(left == 0 ? 1 : left, signal, out);
     if (error.ok()) return wait_for(engine, **out, *signal, left);
-    if (error.code() != PULSE_ERR_AGAIN || left == 0) return error;
+    if (error.code() != PULSE_ERR_AGAIN) return error;
+    if (left == 0) return Error(PULSE_ERR_TIMEOUT, error.message(), error.flags());
     // At a limit: room comes with the next completion; a short wait also drives a manual engine.
     engine.wait(*make_ref<Signal>(), 1);
   }

@@ -18,6 +18,9 @@ struct AddSettings {
 Error take_add_options(const pulse_add_options* given, bool batch, AddItem* item, AddSettings* out) {
   pulse_add_options o;
   Error error = take_options(given, &o, "pulse_add_options");
+  if (error.ok() && o.reserved != 0) {
+    error = Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_add_options: reserved must be 0");
+  }
   if (error.ok()) error = take_switch("only_if_exists", o.only_if_exists, &out->only_if_exists);
   if (error.ok()) {
     error = take_number("timeout_ms", o.timeout_ms, 0, 1, INT64_MAX / 2, true, &out->timeout_ms);

@@ -32,6 +32,12 @@ Error Operation::error() const {
   return Error(status_, {message_ == nullptr ? "" : message_, message_len_}, flags_);
 }
 
+void Operation::take() {
+  if (taken_) return;
+  taken_ = true;
+  engine_->operation_taken();
+}
+
 bool Operation::next_event(pulse_event* event) {
   if (taken_) return false;
   taken_ = true;

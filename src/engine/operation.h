@@ -42,6 +42,8 @@ class Operation : public Delivery {
 
   // A blocking twin waits on this instead of a target.
   void set_signal(Ref<Signal> signal) { signal_ = std::move(signal); }
+  // The blocking twin has seen its end: it does not count any more.
+  void take();
 
   pulse_status status() const { return status_; }
   // The error for a blocking twin; valid once completed.

@@ -171,4 +171,13 @@ void Queue::close() {
   changed_.notify_all();
 }
 
+void Queue::abandon() {
+  close();
+  DeliveryList polled, dispatched, taken;  // end outside of the lock: they hold this queue
+  std::lock_guard<std::mutex> lock(mutex_);
+  polled.swap(polled_);
+  dispatched.swap(dispatched_);
+  if (!polling_) taken.swap(taken_);
+}
+
 }  // namespace pulseengine

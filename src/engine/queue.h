@@ -26,6 +26,8 @@ class Queue final : public RefCounted {
   void set_wakeup(void (*wakeup)(void*), void* user_data, pulse_destroy_fn destroy);
   size_t size();
   void close();
+  // The host has let go of it: nobody can take what waits.
+  void abandon();
 
  private:
   ~Queue() override;

@@ -35,7 +35,7 @@ static void open_needs_no_server(void **state) {
   assert_status(PULSE_ERR_TIMEOUT, pulse_engine_ready_wait(engine, 0, fx_err()));
   assert_status(PULSE_ERR_TIMEOUT, pulse_engine_ready_wait(engine, 50, fx_err()));
   /* The reason of the last attempt. */
-  assert_non_null(strstr(fx_message(), "pulse-test.sock"));
+  if (strstr(fx_message(), "No such file") == NULL) fail_msg("message: %s", fx_message());
   assert_status(PULSE_ERR_TIMEOUT, pulse_engine_ping_wait(engine, NULL, 1, fx_err()));
 }
 
@@ -400,6 +400,37 @@ static void cancel_of_what_was_not_sent(void **state) {
   assert_int_equal(col_count(c), 1);
 }
 
+/* NEVER_SENT is a promise: nor is it sent when the server comes. */
+static void what_was_given_up_is_not_sent_later(void **state) {
+  fixture *fx = *state;
+  ts_server *server = ts_server_start(NULL);
+  assert_non_null(server);
+  ts_server_stop(server);
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_server_url(server);
+  options.reconnect_max_ms = 20;
+  options.command_timeout_ms = PULSE_FOREVER;
+  pulse_engine *engine = fx_open(fx, &options);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  collector *c = fx_collector(fx), *kept = fx_collector(fx);
+  uint64_t operation = 0;
+  pulse_add_options add = PULSE_ADD_OPTIONS_INIT;
+  assert_ok(pulse_stream_add(stream, "a", 1, "p", 1, &add, col_target(c, 0), &operation, fx_err()));
+  assert_ok(pulse_stream_add(stream, "b", 1, "p", 1, &add, col_target(kept, 0), NULL, fx_err()));
+  add.timeout_ms = 20;
+  assert_ok(pulse_stream_add(stream, "c", 1, "p", 1, &add, col_target(c, 0), NULL, fx_err()));
+  assert_ok(pulse_operation_cancel(engine, operation));
+  fx_until(fx, col_count(c) == 2);
+  for (size_t i = 0; i < 2; ++i) assert_true(col_at(c, i)->flags & PULSE_ERROR_NEVER_SENT);
+  ts_server_restart(server);
+  assert_int_equal(col_wait(kept, PULSE_EVENT_ADDED, 0)->status, PULSE_OK);
+  assert_ok(pulse_engine_ping_wait(engine, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(ts_command_integer(server, "XLEN", "pulse:stream:s", NULL), 1);
+  assert_int_equal(col_count(c), 2);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_server_free(server);
+}
+
 static void cancel_of_what_was_sent(void **state) {
   fixture *fx = *state;
   ts_fault *fault = ts_fault_start();
@@ -504,6 +535,7 @@ int main(void) {
       ALL_WAYS(a_deadline_offline_says_never_sent),
       BOTH_DRIVERS(a_deadline_after_sending_says_outcome_unknown),
       ALL_WAYS(cancel_of_what_was_not_sent),
+      BOTH_DRIVERS(what_was_given_up_is_not_sent_later),
       BOTH_DRIVERS(cancel_of_what_was_sent),
       BOTH_DRIVERS(cancel_of_nothing_is_not_found),
       BOTH_DRIVERS(the_server_is_known_after_connecting),

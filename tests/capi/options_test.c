@@ -278,7 +278,7 @@ static void engine_options_bounds(void **state) {
       E(max_reply_bytes, -3, PULSE_ERR_INVALID),
       E(reconnect_min_ms, 1, PULSE_OK),
       E(reconnect_min_ms, -3, PULSE_ERR_INVALID),
-      E(reconnect_min_ms, 5001, PULSE_ERR_INVALID), /* more than reconnect_max_ms */
+      E(reconnect_min_ms, 5001, PULSE_OK), /* reconnect_max_ms is no less, unless it is given */
       E(reconnect_max_ms, 10, PULSE_OK),
       E(reconnect_max_ms, -3, PULSE_ERR_INVALID),
       E(command_connections, 1, PULSE_OK),
@@ -296,6 +296,10 @@ static void engine_options_bounds(void **state) {
   };
 #undef E
   check_bounds(fx, &options, sizeof options, bounds, sizeof bounds / sizeof bounds[0], use_engine);
+  options.reconnect_min_ms = 20;
+  options.reconnect_max_ms = 19;
+  assert_status(PULSE_ERR_INVALID, use_engine(fx, &options));
+  assert_non_null(strstr(fx_message(), "reconnect_max_ms"));
 }
 
 static void stream_options_bounds(void **state) {

@@ -257,6 +257,35 @@ static void events_for_a_closed_queue_are_dropped(void **state) {
   assert_int_equal(pulse_queue_size(c->queue), 0);
 }
 
+/* What waits holds its target, and that the queue: the last unref of the host
+ * ends it all. */
+static void unref_drops_what_nobody_took(void **state) {
+  fixture *fx = *state;
+  int destroyed = 0;
+  fx_ready(fx, NULL);
+  for (int dispatched = 0; dispatched < 2; ++dispatched) {
+    pulse_target target = PULSE_TARGET_INIT;
+    assert_ok(pulse_queue_new(&target.queue, fx_err()));
+    target.callback = dispatched ? note_thread : NULL;
+    target.user_data = &destroyed;
+    target.destroy = count_up;
+    for (int i = 0; i < 3; ++i) {
+      assert_ok(pulse_engine_ping(fx->engine, &target, NULL, fx_err()));
+    }
+    fx_until(fx, pulse_queue_size(target.queue) == 3);
+    if (!dispatched) { /* one is taken, its views are in use */
+      pulse_event event;
+      assert_int_equal(pulse_queue_poll(target.queue, &event, sizeof event, 1, 0), 1);
+    }
+    assert_int_equal(read_count(&destroyed), 3 * dispatched);
+    pulse_queue_unref(target.queue);
+    assert_int_equal(read_count(&destroyed), 3 * dispatched + 3);
+  }
+  pulse_engine_metrics metrics = {.size = sizeof metrics};
+  assert_ok(pulse_engine_get_metrics(fx->engine, &metrics));
+  assert_int_equal(metrics.inflight, 0);
+}
+
 typedef struct waiter {
   pulse_queue *queue;
   int started; /* atomic */
@@ -409,6 +438,7 @@ int main(void) {
       THREAD_ONLY(the_last_unref_destroys_the_wakeup),
       BOTH_DRIVERS(a_closed_queue_gives_what_it_has_and_then_says_closed),
       BOTH_DRIVERS(events_for_a_closed_queue_are_dropped),
+      BOTH_DRIVERS(unref_drops_what_nobody_took),
       THREAD_ONLY(close_wakes_those_who_wait),
       THREAD_ONLY(a_second_thread_is_told_busy),
       BOTH_DRIVERS(views_last_until_the_next_poll),

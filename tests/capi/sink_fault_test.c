@@ -25,6 +25,21 @@ static bool has_name(collector *c, const char *name) {
   return false;
 }
 
+static int64_t scripts_run(fixture *fx) {
+  ts_reply *reply = ts_command(fx->server, "INFO", "commandstats", NULL);
+  const char *at = strstr(ts_reply_text(reply), "cmdstat_evalsha:calls=");
+  int64_t calls = at == NULL ? 0 : atoll(at + strlen("cmdstat_evalsha:calls="));
+  ts_reply_free(reply);
+  return calls;
+}
+
+/* What a sink knows of its group is as old as its last sweep: two of them, and
+ * it knows what is acked. */
+static void wait_for_sweeps(fixture *fx) {
+  int64_t before = scripts_run(fx);
+  fx_until(fx, scripts_run(fx) >= before + 2);
+}
+
 /* --- group and stream gone ------------------------------------------------- */
 
 static void a_destroyed_group_is_made_anew_and_nothing_is_missed(void **state) {
@@ -36,6 +51,7 @@ static void a_destroyed_group_is_made_anew_and_nothing_is_missed(void **state) {
   fx_add(stream, "held", "p");
   fx_ack(sink, message(c, 0));
   const ev *held = message(c, 1);
+  wait_for_sweeps(fx);
   fx_redis(fx, "XGROUP DESTROY pulse:stream:s g");
   fx_add(stream, "later", "p"); /* perhaps before the group is there again */
   const ev *e = col_wait(c, PULSE_EVENT_RECREATED, 0);
@@ -171,6 +187,7 @@ static void killed_clients_lose_no_event_and_no_ack(void **state) {
       assert_ok(pulse_sink_ack(sink, &message(c, acked)->ack, 1, col_target(done, 0), NULL,
                                fx_err()));
     }
+    if (round % 3 == 2) col_wait(c, PULSE_EVENT_RECONNECTED, (size_t)round / 3);
   }
   for (int i = 0; i < kRounds * kEach; ++i) {
     char name[16];
