@@ -112,14 +112,14 @@ void OutboxBuffer::move_front(size_t bytes, OutboxBuffer& to) {
       continue;
     }
     Piece& piece = pieces_.front();
-    size_t rest = piece.bytes->view().size() - piece.consumed;
-    if (piece.consumed > 0) {
-      to.append(piece.bytes->view().substr(piece.consumed));
+    size_t n = std::min(piece.bytes->view().size() - piece.consumed, bytes);
+    if (n < piece.bytes->view().size()) {
+      to.append(piece.bytes->view().substr(piece.consumed, n));
     } else {
       to.append(piece.bytes);
     }
-    consume(rest);
-    bytes -= rest;
+    consume(n);
+    bytes -= n;
   }
 }
 

@@ -33,9 +33,7 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
   pulse_engine_options o;
   Error error = take_options(given, &o, "pulse_engine_options");
   if (!error.ok()) return error;
-  config->log = o.log;
-  config->log_user_data = o.log_user_data;
-  config->log_destroy = o.log_destroy;
+  config->log = LogTarget(o.log, o.log_user_data, o.log_destroy);
   config->thread_start = o.thread_start;
   config->thread_start_user_data = o.thread_start_user_data;
   if (o.state_target != nullptr) {
@@ -43,6 +41,9 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
     error = take_required_target(o.state_target, &target);
     if (!error.ok()) return error;
     config->state_target = make_ref<SharedTarget>(std::move(target));
+  }
+  if (o.reserved != 0) {
+    return Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_engine_options: reserved must be 0");
   }
   if (o.driver != PULSE_DRIVER_THREAD && o.driver != PULSE_DRIVER_MANUAL) {
     return Error::make(PULSE_ERR_INVALID, 0, "driver {} is not known", o.driver);
@@ -108,10 +109,7 @@ pulse_status pulse_engine_open(const pulse_engine_options* options, pulse_engine
     EngineConfig config;
     Error problem = take_engine_options(options, &config);
     if (problem.ok() && engine == nullptr) problem = null_argument("engine");
-    if (!problem.ok()) {
-      if (config.log_destroy != nullptr) config.log_destroy(config.log_user_data);
-      return problem;
-    }
+    if (!problem.ok()) return problem;
     Ref<Engine> core;
     problem = Engine::open(std::move(config), &core);
     if (!problem.ok()) return problem;

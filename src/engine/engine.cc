@@ -61,19 +61,13 @@ Engine::Engine(EngineConfig config)
       ready_signal_(make_ref<Signal>()),
       fork_generation_(fork_generation()) {}
 
-Engine::~Engine() {
-  router_.reset();
-  if (config_.log_destroy != nullptr) config_.log_destroy(config_.log_user_data);
-}
+Engine::~Engine() { router_.reset(); }
 
 Error Engine::open(EngineConfig config, Ref<Engine>* out) {
   Ref<TlsContext> tls;
   if (config.server.url.scheme == Url::Scheme::tls) {
     Error error = TlsContext::create(config.server.url, &tls);
-    if (!error.ok()) {
-      if (config.log_destroy != nullptr) config.log_destroy(config.log_user_data);
-      return error;
-    }
+    if (!error.ok()) return error;
   }
   Ref<Engine> engine = make_ref<Engine>(std::move(config));
   Engine& e = *engine;
@@ -92,10 +86,11 @@ Error Engine::open(EngineConfig config, Ref<Engine>* out) {
     e.router_->open();
     e.loop_thread_.store(0);
     if (e.config_.driver == PULSE_DRIVER_THREAD) {
-      e.ref();
+      Ref<Engine> of_thread = engine;
       error = e.thread_.start(thread_main, &e);
-      if (!error.ok()) {
-        e.unref();
+      if (error.ok()) {
+        of_thread.release();
+      } else {
         e.loop_thread_.store(this_thread_id());
         e.finish_close();
         e.shut_loop();
@@ -126,15 +121,30 @@ void Engine::close() {
   if (!closed()) wakeup();
 }
 
+// Calls f for each child, without an allocation.  A child may be removed meanwhile.
+template <class F>
+void Engine::for_children(F f) noexcept {
+  for (size_t i = 0;;) {
+    Ref<Child> child;
+    {
+      std::lock_guard<std::mutex> lock(child_mutex_);
+      if (i >= children_.size()) return;
+      child = children_[i];
+    }
+    try {
+      f(*child);
+    } catch (const std::bad_alloc&) {
+      log(PULSE_LOG_ERROR, "out of memory: an object was not told of a change");
+    }
+    std::lock_guard<std::mutex> lock(child_mutex_);
+    if (i < children_.size() && children_[i].get() == child.get()) i++;
+  }
+}
+
 // First step: the objects close; calls under way get their chance.
 void Engine::begin_close() {
   close_begun_ = true;
-  Vector<Ref<Child>> children;
-  {
-    std::lock_guard<std::mutex> lock(child_mutex_);
-    children = children_;
-  }
-  for (Ref<Child>& child : children) child->close_child();
+  for_children([](Child& child) { child.close_child(); });
   int64_t grace = config_.command_timeout_ms < 0 ? kCloseGraceMs : config_.command_timeout_ms;
   close_timer_.start(grace);
 }
@@ -155,43 +165,36 @@ void Engine::finish_close() noexcept {
   finished_ = true;
   closing_.store(true);
   Error closed(PULSE_ERR_CLOSED, "the engine was closed");
-  try {
-    Vector<Ref<Child>> children;
-    {
-      std::lock_guard<std::mutex> lock(child_mutex_);
-      children.swap(children_);
-    }
-    for (Ref<Child>& child : children) child->abort_child(closed);
-    children.clear();
-    attachment_.reset();
-    if (router_) router_->close(closed);
-    Owned<Task> tasks;
-    {
-      std::lock_guard<std::mutex> lock(task_mutex_);
-      accepting_tasks_ = false;
-      tasks = std::move(first_task_);
-      last_task_ = nullptr;
-    }
-    // Posted before the end: they find everything closed, and say so.
-    while (tasks) {
-      tasks->run();
-      tasks = std::move(tasks->next);
-    }
-    Vector<Ref<Operation>> operations;
-    operations_.all(&operations);
-    for (Ref<Operation>& operation : operations) {
-      Error error = closed;
-      error.add_flags(operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT);
-      operation->complete(error);
-    }
-    operations.clear();
-    run_inline(0, kNever);
-    change_state(PULSE_ENGINE_CLOSED, Error());
-    run_inline(0, kNever);
-  } catch (const std::bad_alloc&) {
-    // What could not be told is told by closed() and by CLOSED from every call.
-    state_.store(PULSE_ENGINE_CLOSED);
+  for_children([&](Child& child) { child.abort_child(closed); });
+  Vector<Ref<Child>> children;
+  {
+    std::lock_guard<std::mutex> lock(child_mutex_);
+    children.swap(children_);
   }
+  children.clear();
+  attachment_.reset();
+  if (router_) router_->close(closed);
+  Owned<Task> tasks;
+  {
+    std::lock_guard<std::mutex> lock(task_mutex_);
+    accepting_tasks_ = false;
+    tasks = std::move(first_task_);
+    last_task_ = nullptr;
+  }
+  // Posted before the end: they find everything closed, and say so.
+  while (tasks) {
+    run_task(*tasks);
+    tasks = std::move(tasks->next);
+  }
+  size_t index = 0;
+  while (Ref<Operation> operation = operations_.next(&index)) {
+    Error error = closed;
+    error.add_flags(operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT);
+    operation->complete(error);
+  }
+  run_inline(0, kNever);
+  change_state(PULSE_ENGINE_CLOSED, Error());
+  run_inline(0, kNever);
   operation_timer_.reset();
   close_timer_.reset();
   wait_timer_.reset();
@@ -397,12 +400,16 @@ void Engine::run_tasks() {
   }
   while (task) {
     Owned<Task> next = std::move(task->next);
-    try {
-      task->run();
-    } catch (const std::bad_alloc&) {
-      log(PULSE_LOG_ERROR, "out of memory: a request was not carried out");
-    }
+    run_task(*task);
     task = std::move(next);
+  }
+}
+
+void Engine::run_task(Task& task) noexcept {
+  try {
+    task.run();
+  } catch (const std::bad_alloc&) {
+    log(PULSE_LOG_ERROR, "out of memory: a request was not carried out");
   }
 }
 
@@ -424,7 +431,12 @@ void Engine::run_hooks() {
     TurnHook* hook = hooks_.back();
     hooks_.pop_back();
     hook->queued_ = false;
-    hook->end_of_turn();
+    try {
+      hook->end_of_turn();
+    } catch (const std::bad_alloc&) {
+      at_end_of_turn(*hook);  // there is room for it: it was just taken out
+      throw;
+    }
   }
 }
 
@@ -474,7 +486,13 @@ Error Engine::accept(Operation& operation, int64_t timeout_ms) {
   if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
   if (timeout_ms == 0) timeout_ms = config_.command_timeout_ms;
   operation.engine_ = Ref<Engine>::share(this);
-  Error error = operations_.add(operation, deadline_after(timeout_ms));
+  Error error;
+  try {
+    error = operations_.add(operation, deadline_after(timeout_ms));
+  } catch (const std::bad_alloc&) {
+    operation.engine_ = nullptr;  // it was not counted
+    throw;
+  }
   if (!error.ok()) {
     operation.engine_ = nullptr;
     rejected_.fetch_add(1, std::memory_order_relaxed);
@@ -613,6 +631,7 @@ void Engine::connection_gone(Connection& connection) noexcept {
 
 void Engine::connection_ready(Connection&) {
   if (!router_->all_ready() || ready_.load()) return;
+  state_.store(PULSE_ENGINE_READY);  // before ready_wait can return
   {
     std::lock_guard<std::mutex> lock(server_mutex_);
     connect_error_ = Error();
@@ -620,12 +639,7 @@ void Engine::connection_ready(Connection&) {
     ready_signal_->set(Error());
   }
   change_state(PULSE_ENGINE_READY, Error());
-  Vector<Ref<Child>> children;
-  {
-    std::lock_guard<std::mutex> lock(child_mutex_);
-    children = children_;
-  }
-  for (Ref<Child>& child : children) child->server_ready();
+  for_children([](Child& child) { child.server_ready(); });
 }
 
 void Engine::connection_lost(Connection&, const Error& error) {
@@ -635,19 +649,13 @@ void Engine::connection_lost(Connection&, const Error& error) {
     connect_error_ = error;
     ready_.store(false, std::memory_order_release);
     if (hopeless(error)) ready_signal_->set(error);
-    if (ready_signal_->is_set()) ready_signal_ = make_ref<Signal>();
   }
   if (!was_ready) {
     if (error.code() != PULSE_ERR_CLOSED) log(PULSE_LOG_INFO, error.message());
     return;
   }
   change_state(PULSE_ENGINE_LOST, error);
-  Vector<Ref<Child>> children;
-  {
-    std::lock_guard<std::mutex> lock(child_mutex_);
-    children = children_;
-  }
-  for (Ref<Child>& child : children) child->server_lost(error);
+  for_children([&](Child& child) { child.server_lost(error); });
 }
 
 Error Engine::ready_wait(int64_t timeout_ms) {
@@ -659,6 +667,7 @@ Error Engine::ready_wait(int64_t timeout_ms) {
       if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed");
       if (server_is_ready()) return {};
       if (hopeless(connect_error_)) return connect_error_;
+      if (ready_signal_->is_set()) ready_signal_ = make_ref<Signal>();  // of a time that is over
       signal = ready_signal_;
     }
     int64_t left = deadline == kNever ? -1 : std::max<int64_t>(deadline - monotonic_ms(), 0);
@@ -701,13 +710,16 @@ void Engine::change_state(pulse_engine_state state, const Error& error) {
     case PULSE_ENGINE_LOST: log(PULSE_LOG_WARNING, error.message()); break;
     default: log(PULSE_LOG_INFO, "closed"); break;
   }
-  if (config_.state_target) deliver(make_ref<StateEvent>(config_.state_target, state, error));
+  if (!config_.state_target) return;
+  try {
+    deliver(make_ref<StateEvent>(config_.state_target, state, error));
+  } catch (const std::bad_alloc&) {
+    log(PULSE_LOG_ERROR, "out of memory: a change of state was not delivered");
+  }
 }
 
 void Engine::log(pulse_log_level level, std::string_view text) noexcept {
-  if (config_.log != nullptr && level <= config_.log_level) {
-    config_.log(level, text.data(), text.size(), config_.log_user_data);
-  }
+  if (level <= config_.log_level) config_.log.write(level, text);
 }
 
 String Engine::key(std::string_view kind, std::string_view name) const {

@@ -165,6 +165,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   static void thread_main(void* engine);
   void run_tasks();
+  void run_task(Task& task) noexcept;
+  template <class F>
+  void for_children(F f) noexcept;
   size_t run_inline(size_t max_events, int64_t deadline_us);
   void run_hooks();
   void arm_operation_timer();

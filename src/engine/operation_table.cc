@@ -66,11 +66,13 @@ void OperationTable::expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_
   }
 }
 
-void OperationTable::all(Vector<Ref<Operation>>* out) {
+Ref<Operation> OperationTable::next(size_t* index) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (const Entry& entry : entries_) {
-    if (entry.operation != nullptr) out->push_back(Ref<Operation>::share(entry.operation));
+  while (*index < entries_.size()) {
+    Operation* operation = entries_[(*index)++].operation;
+    if (operation != nullptr) return Ref<Operation>::share(operation);
   }
+  return nullptr;
 }
 
 size_t OperationTable::active() {

@@ -23,7 +23,9 @@ class OperationTable {
   Ref<Operation> find(uint64_t id);
   // Those whose deadline has passed; *next gets the earliest deadline left.
   void expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_t* next);
-  void all(Vector<Ref<Operation>>* out);
+  // The first one from *index on, which is moved behind it; null at the end.  For walking over all
+  // without an allocation.
+  Ref<Operation> next(size_t* index);
 
   uint64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
   uint64_t inflight() const { return inflight_.load(std::memory_order_relaxed); }

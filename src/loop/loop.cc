@@ -147,6 +147,7 @@ void Timer::reset() noexcept {
 
 struct Watch::Handle : Allocated {
   uv_poll_t uv;
+  Watch* watch;
   Callback callback;
   void* owner;
 };
@@ -154,6 +155,7 @@ struct Watch::Handle : Allocated {
 Error Watch::open(Loop& loop, int fd, Callback callback, void* owner) {
   reset();
   auto handle = make_owned<Handle>();
+  handle->watch = this;
   handle->callback = callback;
   handle->owner = owner;
   int rc = uv_poll_init(loop.uv(), &handle->uv, fd);
@@ -174,6 +176,8 @@ void Watch::start(int events) noexcept {
   uv_poll_start(&handle_->uv, mask, [](uv_poll_t* p, int status, int ready) {
     auto* handle = static_cast<Handle*>(p->data);
     if (handle->callback == nullptr) return;
+    // With an error condition libuv stops watching; the owner may still find something to read.
+    if (status != 0) handle->watch->events_ = 0;
     int events = ((ready & UV_READABLE) != 0 ? kReadable : 0) | ((ready & UV_WRITABLE) != 0 ? kWritable : 0);
     handle->callback(handle->owner, status, events);
   });

@@ -86,7 +86,8 @@ class Timer {
 class Watch {
  public:
   enum : int { kReadable = 1, kWritable = 2 };
-  // `events`: kReadable | kWritable; `error` negative libuv code or 0.
+  // `events`: kReadable | kWritable; `error` negative libuv code or 0.  With an error the watch has
+  // stopped: start() again to go on.
   using Callback = void (*)(void* owner, int error, int events);
   Watch() = default;
   ~Watch() { reset(); }

@@ -47,6 +47,18 @@ constexpr uint16_t bit(Connection::State state) {
   return 0;
 }
 
+// Whoever cannot even take an error for want of memory is not told.
+void fail(Command& command, const Error& error) noexcept {
+  try {
+    command.failed(error);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+Error out_of_memory(uint32_t flags = 0) {
+  return Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE | flags);
+}
+
 }  // namespace
 
 // One command of the greeting.  Its reply goes back to the connection, which is
@@ -204,7 +216,7 @@ void Connection::attempt() noexcept {
                 }
                 c->try_next_address();
               } catch (const std::bad_alloc&) {
-                c->lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
+                c->lose(out_of_memory());
               }
             },
             this);
@@ -215,7 +227,7 @@ void Connection::attempt() noexcept {
       case Url::Scheme::local: start_local(); return;
     }
   } catch (const std::bad_alloc&) {
-    lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
+    lose(out_of_memory());
   }
 }
 
@@ -247,7 +259,7 @@ void Connection::start_local() {
       try {
         c->local_started();
       } catch (const std::bad_alloc&) {
-        c->lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
+        c->lose(out_of_memory());
       }
     }, this);
   }
@@ -436,7 +448,12 @@ void Connection::forget_local() {
   local_pid_ = -1;
 }
 
-void Connection::lose(const Error& error) {
+// What the server said when it refused us tells more than how the connection ended then.
+Error Connection::or_greeting_error(const Error& error) const {
+  return state_ == State::greeting && !greeting_error_.ok() ? greeting_error_ : error;
+}
+
+void Connection::lose(const Error& error) noexcept {
   if (state_ == State::closed || state_ == State::waiting) return;
   bool was_ready = state_ == State::ready;
   resolver_.reset();
@@ -447,7 +464,12 @@ void Connection::lose(const Error& error) {
   requeue_unanswered(error);
   if (state_ == State::closed) return;
   retry_later();
-  if (listener_ != nullptr) listener_->connection_lost(*this, error);
+  if (listener_ == nullptr) return;
+  try {
+    listener_->connection_lost(*this, error);
+  } catch (const std::bad_alloc&) {
+    host_.log(PULSE_LOG_ERROR, "out of memory: a lost connection was not reported to all");
+  }
 }
 
 void Connection::retry_later() {
@@ -462,68 +484,88 @@ void Connection::retry_later() {
 // Splits what was under way: what did not reach the kernel waits again, what is
 // harmless to repeat is formatted anew, and the rest fails: outcome unknown.
 void Connection::requeue_unanswered(const Error& cause) {
-  Deque<Slot> slots;
-  slots.swap(slots_);
-  size_t kept = 0;
-  try {
+  Vector<Ref<Command>> dropped;
+  bool sorted = false;
+  {
     std::lock_guard<std::mutex> lock(mutex_);
     known_scripts_.clear();
-    Vector<Ref<Command>> order;
-    order.reserve(slots.size() + outbox_commands_.size());
-    OutboxBuffer rebuilt;
-    CommandWriter writer(rebuilt);
-    uint64_t position = written_bytes_;  // of the first byte that is left in sending_
-    for (Slot& slot : slots) {
-      Command& command = *slot.command;
-      bool sent = slot.start < written_bytes_;
-      if (slot.greeting || command.abandoned() || (sent && !command.repeatable()) ||
-          host_.server_config().fail_fast) {
-        continue;
+    try {
+      Vector<Ref<Command>> order;
+      OutboxBuffer rebuilt;
+      CommandWriter writer(rebuilt);
+      load_scripts_again(order, rebuilt);
+      order.reserve(order.size() + slots_.size() + outbox_commands_.size());
+      uint64_t position = written_bytes_;  // of the first byte that is left in sending_
+      for (Slot& slot : slots_) {
+        Command& command = *slot.command;
+        bool sent = slot.start < written_bytes_;
+        if (slot.greeting || command.abandoned() || (sent && !command.repeatable()) ||
+            host_.server_config().fail_fast) {
+          continue;
+        }
+        if (command.repeatable()) {
+          size_t before = rebuilt.size();
+          command.eval = false;
+          command.format(writer);
+          command.length = rebuilt.size() - before;
+        } else {
+          // Unsent: its bytes are taken over as they are.
+          sending_.consume(slot.start - position);
+          sending_.move_front(command.length, rebuilt);
+          position = slot.start + command.length;
+        }
+        slot.kept = true;
+        order.push_back(slot.command);
       }
-      if (command.repeatable()) {
-        size_t before = rebuilt.size();
-        command.eval = false;
-        command.format(writer);
-        command.length = rebuilt.size() - before;
-      } else {
-        // Unsent: its bytes are taken over as they are.
-        sending_.consume(slot.start - position);
-        sending_.move_front(command.length, rebuilt);
-        position = slot.start + command.length;
-      }
-      order.push_back(slot.command);
-    }
-    kept = order.size();
-    for (Ref<Command>& command : outbox_commands_) order.push_back(std::move(command));
-    outbox_commands_.swap(order);
-    if (kept > 0) {
       rebuilt.take(outbox_);
+      for (Ref<Command>& command : outbox_commands_) order.push_back(std::move(command));
+      outbox_commands_.swap(order);
       outbox_.take(rebuilt);
+      sorted = true;
+    } catch (const std::bad_alloc&) {
+      // Without room to sort them, none of them is sent any more.
+      known_scripts_.clear();
+      dropped.swap(outbox_commands_);
+      outbox_.clear();
     }
     buffered_.store(outbox_.size(), std::memory_order_relaxed);
     turn_wanted_ = true;  // the next flush looks at their deadlines
-    for (size_t i = 0, k = 0; i < slots.size() && k < kept; i++) {
-      if (slots[i].command.get() == outbox_commands_[k].get()) {
-        slots[i].command = nullptr;
-        k++;
-      }
-    }
-  } catch (const std::bad_alloc&) {
-    // Without room to sort them, those that were under way all fail.
   }
   sending_.clear();
-  for (Slot& slot : slots) {
-    if (!slot.command) continue;
+  while (!slots_.empty()) {
+    Slot slot = std::move(slots_.front());
+    slots_.pop_front();
+    if (sorted && slot.kept) continue;
     Error error = cause;
     error.add_flags(PULSE_ERROR_RETRIABLE | (slot.start < written_bytes_ ? PULSE_ERROR_OUTCOME_UNKNOWN
                                                                          : PULSE_ERROR_NEVER_SENT));
-    slot.command->failed(error);
+    fail(*slot.command, error);
   }
+  for (const Ref<Command>& command : dropped) fail(*command, out_of_memory(PULSE_ERROR_NEVER_SENT));
+}
+
+// The next server may not know the scripts of the commands that wait.  They go ahead of all, so
+// that none is answered with NOSCRIPT and overtaken by its successors.  mutex_ is held.
+void Connection::load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& buffer) {
+  CommandWriter writer(buffer);
+  auto load = [&](const Command& waiting) {
+    const Script* script = waiting.script();
+    if (script == nullptr ||
+        std::find(known_scripts_.begin(), known_scripts_.end(), script) != known_scripts_.end()) {
+      return;
+    }
+    known_scripts_.push_back(script);
+    Ref<Command> command = Ref<Command>::adopt(new LoadScript(*script));
+    size_t before = buffer.size();
+    command->format(writer);
+    command->length = buffer.size() - before;
+    order.push_back(std::move(command));
+  };
+  for (const Slot& slot : slots_) load(*slot.command);
+  for (const Ref<Command>& command : outbox_commands_) load(*command);
 }
 
 void Connection::fail_all(const Error& error) {
-  Deque<Slot> slots;
-  slots.swap(slots_);
   Vector<Ref<Command>> queued;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -532,15 +574,17 @@ void Connection::fail_all(const Error& error) {
     buffered_.store(0, std::memory_order_relaxed);
   }
   sending_.clear();
-  for (Slot& slot : slots) {
+  while (!slots_.empty()) {
+    Slot slot = std::move(slots_.front());
+    slots_.pop_front();
     Error e = error;
     e.add_flags(slot.start < written_bytes_ ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT);
-    slot.command->failed(e);
+    fail(*slot.command, e);
   }
-  for (Ref<Command>& command : queued) {
+  for (const Ref<Command>& command : queued) {
     Error e = error;
     e.add_flags(PULSE_ERROR_NEVER_SENT);
-    command->failed(e);
+    fail(*command, e);
   }
 }
 
@@ -583,11 +627,13 @@ Error Connection::submit_with(Add add) {
     if (!accepting_) return Error(PULSE_ERR_CLOSED, "the connection is closed", PULSE_ERROR_NEVER_SENT);
     size_t bytes = outbox_.size();
     size_t commands = outbox_commands_.size();
+    size_t scripts = known_scripts_.size();
     try {
       add();
     } catch (const std::bad_alloc&) {
       outbox_.truncate(bytes);
       outbox_commands_.resize(commands);
+      known_scripts_.resize(scripts);
       throw;
     }
     buffered_.store(outbox_.size(), std::memory_order_relaxed);
@@ -628,32 +674,40 @@ Error Connection::submit_all(Vector<Ref<Command>>& commands) {
 void Connection::drop_abandoned() {
   Vector<Ref<Command>> dropped;
   int64_t now = monotonic_ms();
+  auto unwanted = [now](const Ref<Command>& c) { return c->abandoned() || c->deadline_ms <= now; };
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto unwanted = [now](const Ref<Command>& c) { return c->abandoned() || c->deadline_ms <= now; };
     size_t gone = static_cast<size_t>(
         std::count_if(outbox_commands_.begin(), outbox_commands_.end(), unwanted));
     if (gone == 0) return;
-    dropped.reserve(gone);
-    Vector<Ref<Command>> order;
-    order.reserve(outbox_commands_.size() - gone);
-    OutboxBuffer kept;
-    for (Ref<Command>& command : outbox_commands_) {
-      if (unwanted(command)) {
-        outbox_.consume(command->length);
-        dropped.push_back(std::move(command));
-      } else {
-        outbox_.move_front(command->length, kept);
-        order.push_back(std::move(command));
+    try {
+      dropped.reserve(gone);
+      Vector<Ref<Command>> order;
+      order.reserve(outbox_commands_.size() - gone);
+      OutboxBuffer kept;
+      for (const Ref<Command>& command : outbox_commands_) {
+        if (dropped.size() < gone && unwanted(command)) {
+          outbox_.consume(command->length);
+          dropped.push_back(command);
+        } else {
+          outbox_.move_front(command->length, kept);
+          order.push_back(command);
+        }
       }
+      outbox_commands_.swap(order);
+      outbox_.take(kept);
+    } catch (const std::bad_alloc&) {
+      // Without room to sort them, none of them is sent any more.
+      dropped.swap(outbox_commands_);
+      outbox_.clear();
     }
-    outbox_commands_.swap(order);
-    outbox_.take(kept);
     buffered_.store(outbox_.size(), std::memory_order_relaxed);
   }
-  for (Ref<Command>& command : dropped) {
-    command->failed(Error(PULSE_ERR_TIMEOUT, "the deadline passed before there was a connection",
-                          PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT));
+  for (const Ref<Command>& command : dropped) {
+    fail(*command, unwanted(command) ? Error(PULSE_ERR_TIMEOUT,
+                                             "the deadline passed before there was a connection",
+                                             PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT)
+                                     : out_of_memory(PULSE_ERROR_NEVER_SENT));
   }
 }
 
@@ -670,9 +724,10 @@ bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int
     }
     return true;
   } catch (const std::bad_alloc&) {
-    Error error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
-    lose(error);
-    for (size_t i = begun; i < commands.size(); i++) commands[i]->failed(error);
+    lose(out_of_memory());
+    for (size_t i = begun; i < commands.size(); i++) {
+      fail(*commands[i], out_of_memory(PULSE_ERROR_NEVER_SENT));
+    }
     return false;
   }
 }
@@ -684,12 +739,23 @@ void Connection::flush() noexcept {
     if (state_ == State::ready && sending_.size() < kSendWindow) {
       if (sending_.size() > 0) drop_abandoned();
       Vector<Ref<Command>> commands;
+      bool taken = true;
       {
         std::lock_guard<std::mutex> lock(mutex_);
         turn_wanted_ = false;
         commands.swap(outbox_commands_);
-        sending_.take(outbox_);
+        try {
+          sending_.take(outbox_);
+        } catch (const std::bad_alloc&) {
+          outbox_.clear();
+          taken = false;
+        }
         buffered_.store(0, std::memory_order_relaxed);
+      }
+      if (!taken) {
+        lose(out_of_memory());
+        for (const Ref<Command>& c : commands) fail(*c, out_of_memory(PULSE_ERROR_NEVER_SENT));
+        return;
       }
       if (!commands.empty()) {
         int64_t now = monotonic_ms();
@@ -720,7 +786,7 @@ void Connection::flush() noexcept {
       write_some();
     }
   } catch (const std::bad_alloc&) {
-    lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
+    lose(out_of_memory());
   }
 }
 
@@ -750,7 +816,8 @@ bool Connection::write_some() {
           // The peer may have said why before it closed: "max number of clients reached".
           if (state_ == State::greeting && read_some() && state_ != State::greeting) return false;
           if (state_ == State::waiting || state_ == State::closed) return false;
-          lose(Error::system(PULSE_ERR_DISCONNECTED, "connection lost while writing", reason));
+          lose(or_greeting_error(
+              Error::system(PULSE_ERR_DISCONNECTED, "connection lost while writing", reason)));
           return false;
         }
         blocked = true;
@@ -792,7 +859,7 @@ void Connection::on_io(int events) {
       default: return;
     }
   } catch (const std::bad_alloc&) {
-    lose(Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_RETRIABLE));
+    lose(out_of_memory());
   }
 }
 
@@ -816,7 +883,7 @@ bool Connection::read_some() {
       if (rc < 0) {
         if (errno == EINTR) continue;
         if (errno != EAGAIN && errno != EWOULDBLOCK) {
-          lose(Error::system(PULSE_ERR_DISCONNECTED, "connection lost", errno));
+          lose(or_greeting_error(Error::system(PULSE_ERR_DISCONNECTED, "connection lost", errno)));
           return false;
         }
         again = true;
@@ -826,10 +893,8 @@ bool Connection::read_some() {
     }
     if (again) return true;
     if (got == 0) {
-      lose(!greeting_error_.ok() && state_ == State::greeting
-               ? greeting_error_
-               : Error(PULSE_ERR_DISCONNECTED, "the server closed the connection",
-                       PULSE_ERROR_RETRIABLE));
+      lose(or_greeting_error(Error(PULSE_ERR_DISCONNECTED, "the server closed the connection",
+                                   PULSE_ERROR_RETRIABLE)));
       return false;
     }
     budget -= std::min(budget, got);
@@ -863,19 +928,23 @@ void Connection::handle_reply(Reply& reply, size_t) {
   }
   Ref<Command> command = std::move(slots_.front().command);
   slots_.pop_front();
-  if (!reply.peek().is_error()) {
-    command->replied(reply);
-  } else {
-    std::string_view text = reply.peek().text;
-    host_.counters().errors_replied.fetch_add(1, std::memory_order_relaxed);
-    if (command->script() != nullptr && !command->eval && text.substr(0, 8) == "NOSCRIPT") {
-      // It did not run: the server wants the text.
-      command->eval = true;
-      Error error = submit(command);
-      if (!error.ok()) command->failed(error);
+  try {
+    if (!reply.peek().is_error()) {
+      command->replied(reply);
     } else {
-      command->failed(server_error(text));
+      std::string_view text = reply.peek().text;
+      host_.counters().errors_replied.fetch_add(1, std::memory_order_relaxed);
+      if (command->script() != nullptr && !command->eval && text.substr(0, 8) == "NOSCRIPT") {
+        // It did not run: the server wants the text.
+        command->eval = true;
+        Error error = submit(command);
+        if (!error.ok()) command->failed(error);
+      } else {
+        command->failed(server_error(text));
+      }
     }
+  } catch (const std::bad_alloc&) {
+    fail(*command, out_of_memory(PULSE_ERROR_OUTCOME_UNKNOWN));
   }
   if (state_ == State::greeting && greeting_left_ == 0) {
     if (greeting_error_.ok()) {

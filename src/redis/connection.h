@@ -105,6 +105,7 @@ class Connection : public Allocated {
     uint64_t start;  // offset of its first byte in all bytes of this connection
     int64_t sent_ms;
     bool greeting;
+    bool kept = false;  // waits again, after a loss
   };
   struct Greeting;
   struct LoadScript;
@@ -124,10 +125,12 @@ class Connection : public Allocated {
   void secure();
   void greet();
   void become_ready();
-  void lose(const Error& error);
+  void lose(const Error& error) noexcept;
+  Error or_greeting_error(const Error& error) const;
   void retry_later();
   void fail_all(const Error& error);
   void requeue_unanswered(const Error& error);
+  void load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& buffer);
   void close_socket();
   void drop_abandoned();
   bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest);
