@@ -18,7 +18,7 @@ namespace {
 
 // So many events may be published and not handled: the time from publish to handling shall be the
 // engine's, not that of an ever longer queue.
-constexpr uint64_t kMaxBacklog = 4000;
+constexpr uint64_t kMaxBacklog = 2000;
 // Without any progress for this long, what is missing counts as lost.
 constexpr uint64_t kStallNs = 30'000'000'000;
 
@@ -134,7 +134,7 @@ class Job {
     killed_ = true;
     tally_.consumer(number).held = held;
     screen_.message("killed " + holder->name() + " (pid " + std::to_string(holder->pid()) +
-                    ") with SIGKILL; it had taken at least " + std::to_string(held) +
+                    ") with SIGKILL; it held " + std::to_string(held) +
                     " events that it had not acked");
   }
 

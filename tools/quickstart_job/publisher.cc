@@ -3,7 +3,7 @@
 namespace job {
 namespace {
 
-constexpr uint64_t kMaxUnderWay = 1024;
+constexpr uint64_t kMaxUnderWay = 256;
 
 }  // namespace
 

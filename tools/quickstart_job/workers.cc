@@ -12,11 +12,14 @@ namespace job {
 namespace {
 
 constexpr size_t kBatch = 64;
+// A consumer that holds waits this long for one more event, until it has so many.
+constexpr int kHoldWaitMs = 100;
+constexpr uint64_t kHoldEvents = 32;
 
 // Waits for events or an order: the order, or 0.
-char wait_for_order(pulse_queue* queue) {
+char wait_for_order(pulse_queue* queue, int timeout_ms = -1) {
   struct pollfd fds[2] = {{STDIN_FILENO, POLLIN, 0}, {pulse_queue_fd(queue), POLLIN, 0}};
-  if (poll(fds, queue ? 2 : 1, -1) <= 0 || !fds[0].revents) return 0;
+  if (poll(fds, queue ? 2 : 1, timeout_ms) <= 0 || !fds[0].revents) return 0;
   char order = 0;
   const ssize_t n = read(STDIN_FILENO, &order, 1);
   if (n < 0 && errno == EINTR) return 0;
@@ -84,7 +87,7 @@ class Consumer {
 
   void run() {
     for (;;) {
-      const char order = wait_for_order(connection_.queue());
+      const char order = wait_for_order(connection_.queue(), holding_ ? kHoldWaitMs : -1);
       if (order == kOrderStop) break;
       if (order == kOrderHold) holding_ = true;
       take_batch();
@@ -97,24 +100,22 @@ class Consumer {
     pulse_event events[kBatch];
     const int64_t n = pulse_queue_poll(connection_.queue(), events, sizeof events[0], kBatch, 0);
     std::vector<pulse_ack_handle> handled;
-    uint64_t held = 0;
     for (int64_t i = 0; i < n; ++i) {
       if (events[i].kind != PULSE_EVENT_MESSAGE) {
         report_other(events[i], &reporter_);
         continue;
       }
       // One that holds handles every other event, and acks none.
-      if (holding_ && held++ % 2 == 1) continue;
+      if (holding_ && held_++ % 2 == 1) continue;
       reporter_.add(event_record(RecordKind::kHandled, events[i]));
       handled.push_back(events[i].ack);
     }
-    if (held > 0) reporter_.add(plain_record(RecordKind::kHolding, held));
     reporter_.flush();
     if (holding_) {
-      if (held > 0) wait_to_be_killed();
-      return;
+      if (held_ >= kHoldEvents || (held_ > 0 && n == 0)) wait_to_be_killed();
+    } else if (!handled.empty()) {
+      ack(handled);
     }
-    if (!handled.empty()) ack(handled);
   }
 
   void ack(const std::vector<pulse_ack_handle>& handles) {
@@ -126,6 +127,9 @@ class Consumer {
 
   // The engine goes on reading and renewing in its own thread, as in a handler that hangs.
   void wait_to_be_killed() {
+    const uint64_t waiting = pulse_queue_size(connection_.queue());
+    reporter_.add(plain_record(RecordKind::kHolding, held_ + waiting));
+    reporter_.flush();
     while (wait_for_order(nullptr) != kOrderStop) {
     }
     throw Error("this consumer was to be killed");
@@ -151,6 +155,7 @@ class Consumer {
   Reporter& reporter_;
   pulse_sink* sink_ = nullptr;
   bool holding_ = false;
+  uint64_t held_ = 0;  // events taken since then
 };
 
 }  // namespace
