@@ -83,6 +83,11 @@ CursorNews Cursor::look(const StreamState& state) {
       position_ = 0;
       attached_ = seen_ = false;
       vanished_ = true;
+    } else if (id_equal(id_, {0, 0})) {
+      // It starts with nothing behind the cursor.
+      first_ = false;
+      position_known_ = true;
+      position_ = 0;
     }
     return news;
   }

@@ -531,15 +531,11 @@ void Reader::lane_ready() {
 }
 
 void Reader::lane_lost(const Error& error) {
-  if (!connected_) {
-    // What waiting does not mend is told; that there is no server yet is what READY is for.
+  if (!connected_ || disconnected_) {
+    // What waiting does not mend is told; the rest says no more than "still not connected".
     if ((error.flags() & PULSE_ERROR_RETRIABLE) == 0 || error.code() == PULSE_ERR_MAX_CLIENTS) {
       tell_error(nullptr, &last_error_, error);
     }
-    return;
-  }
-  if (disconnected_) {
-    if ((error.flags() & PULSE_ERROR_SERVER) != 0) tell_error(nullptr, &last_error_, error);
     return;
   }
   // Even if there is no memory to tell it, the streams are to be looked at.
