@@ -41,7 +41,7 @@ Child::Child(const std::string& name, const std::string& role, const Settings& s
 
 Child::~Child() {
   if (running() && pid_ > 0) {
-    ::kill(pid_, SIGKILL);
+    kill();
     reap();
   }
 }

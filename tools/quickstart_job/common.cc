@@ -25,7 +25,7 @@ Connection::Connection(const Settings& settings) {
   options.url = settings.url.c_str();
   options.client_name = "quickstart";
   check(pulse_engine_open(&options, &engine_, &error), error, "cannot open the engine");
-  check(pulse_engine_ready_wait(engine_, kTimeoutMs, &error), error, "cannot reach the server");
+  check(pulse_engine_ready_wait(engine_, kConnectMs, &error), error, "cannot reach the server");
   pulse_stream_options stream_options = PULSE_STREAM_OPTIONS_INIT;
   stream_options.max_len = PULSE_UNLIMITED;  // nothing is trimmed
   check(pulse_stream_open(engine_, settings.stream.data(), settings.stream.size(), &stream_options,

@@ -19,6 +19,7 @@ struct Settings {
 constexpr char kSinkName[] = "workers";
 constexpr int kConsumers = 3;
 constexpr int kVictim = 2;  // the consumer that is killed
+constexpr int64_t kConnectMs = 10000;
 constexpr int64_t kTimeoutMs = 20000;
 // Short, so that the takeover is seen within the run.
 constexpr int64_t kGraceMs = 2000;
