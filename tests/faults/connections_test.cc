@@ -1,0 +1,204 @@
+// Connections that are cut, stall or are half open, and a server that dies.
+#include <signal.h>
+
+#include <sstream>
+
+#include "scene.h"
+
+namespace faults {
+namespace {
+
+struct ProxyFree {
+  void operator()(ts_proxy* proxy) const { ts_proxy_free(proxy); }
+};
+using Proxy = std::unique_ptr<ts_proxy, ProxyFree>;
+
+void start_workers(Scene& scene, int consumers) {
+  scene.reader();
+  for (int i = 0; i < consumers; i++) scene.consumer();
+  scene.publisher();
+  scene.publisher();
+  scene.progress(50);
+}
+
+TEST(Connections, ServerIsKilledAndStartedAgain) {
+  ts_server_options options = {};
+  options.append_only = 1;
+  Scene scene(options);
+  const Proxy proxy(ts_proxy_start(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.set_url(ts_proxy_url(proxy.get()));
+  start_workers(scene, 2);
+  const int64_t rounds = std::max<int64_t>(ts_scaled(4), 2);
+  for (int64_t i = 0; i < rounds; i++) {
+    scene.progress(static_cast<size_t>(scene.random(20, 200)));
+    ASSERT_EQ(ts_server_kill(scene.server()), 1);
+    if (i == 0) {
+      // Five workers knock on the door, at most every 100 ms on each of their connections once
+      // they have backed off.
+      const uint64_t before = ts_proxy_accepted(proxy.get());
+      scene.pass(1500);
+      const uint64_t attempts = ts_proxy_accepted(proxy.get()) - before;
+      printf("  without a server: %llu connections in 1500 ms\n",
+             static_cast<unsigned long long>(attempts));
+      EXPECT_GE(attempts, 5u);
+      EXPECT_LE(attempts, 5u * 3u * (15u + 10u));
+    } else {
+      scene.pass(scene.random(0, 300));
+    }
+    ASSERT_EQ(ts_server_restart(scene.server()), 1);
+  }
+  scene.progress(200);
+  scene.finish();
+}
+
+// The ids of the clients with this name ("" = any of the workers') whose flags hold `flag` (0 =
+// any).
+std::vector<std::string> clients(Scene& scene, const std::string& name, char flag) {
+  ts_reply* reply = ts_command(scene.server(), "CLIENT", "LIST", nullptr);
+  std::istringstream lines(ts_reply_text(reply));
+  ts_reply_free(reply);
+  std::vector<std::string> ids;
+  for (std::string line; std::getline(lines, line);) {
+    const auto field = [&](const std::string& key) {
+      const size_t at = (" " + line).find(" " + key + "=");
+      if (at == std::string::npos) return std::string();
+      const size_t start = at + key.size() + 1;
+      return line.substr(start, line.find(' ', start) - start);
+    };
+    const std::string is = field("name");
+    const bool fits = name.empty() ? !is.empty() : is == name;
+    if (fits && (flag == 0 || field("flags").find(flag) != std::string::npos)) {
+      ids.push_back(field("id"));
+    }
+  }
+  return ids;
+}
+
+TEST(Connections, ClientsAreKilledInALoop) {
+  Scene scene;
+  start_workers(scene, 2);
+  std::map<std::string, size_t> killed;
+  const auto kill = [&](const std::string& what, const std::vector<std::string>& ids) {
+    for (const std::string& id : ids) {
+      ts_reply* reply = ts_command(scene.server(), "CLIENT", "KILL", "ID", id.c_str(), nullptr);
+      if (ts_reply_integer(reply) == 1) killed[what]++;
+      ts_reply_free(reply);
+    }
+  };
+  Calm calm(scene);
+  const int64_t rounds = std::max<int64_t>(ts_scaled(60), 12);
+  for (int64_t i = 0; i < rounds; i++) {
+    scene.pass(scene.random(5, 100));
+    switch (i % 6) {
+      case 0:
+        killed["normal"] += static_cast<size_t>(scene.command("CLIENT KILL TYPE normal"));
+        break;
+      case 1:
+        scene.command("CLIENT KILL TYPE pubsub");
+        break;  // whether there are any or not
+      case 2:
+        kill("publisher", clients(scene, "publisher", 0));
+        break;
+      case 3:
+        kill("consumer", clients(scene, "consumer", 0));
+        break;
+      case 4:
+        kill("reader", clients(scene, "reader", 0));
+        break;
+      case 5:
+        kill("blocked", clients(scene, "", 'b'));
+        scene.progress(20);
+        break;
+      default:
+        break;
+    }
+  }
+  calm.check("connections killed");
+  scene.progress(200);
+  for (const Worker* worker : scene.everyone()) {
+    if (worker->role == "publisher") continue;
+    EXPECT_GT(worker->disconnected, 0) << worker->name;
+  }
+  scene.finish();
+  for (const char* what : {"normal", "publisher", "consumer", "reader", "blocked"}) {
+    printf("  killed %s: %zu\n", what, killed[what]);
+    EXPECT_GT(killed[what], 0u) << what;
+  }
+}
+
+TEST(Connections, NetworkStallsAndCuts) {
+  ts_server_options options = {};
+  options.tcp = 1;
+  Scene scene(options);
+  const Proxy proxy(ts_proxy_start_tcp(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.set_url(ts_proxy_url(proxy.get()));
+  start_workers(scene, 2);
+  Calm calm(scene);
+  const int64_t rounds = std::max<int64_t>(ts_scaled(30), 8);
+  for (int64_t i = 0; i < rounds; i++) {
+    const int direction = static_cast<int>(scene.random(TS_TO_SERVER, TS_BOTH));
+    const int one_way = scene.random(0, 1) == 0 ? TS_TO_SERVER : TS_TO_CLIENT;
+    switch (scene.random(0, 3)) {
+      case 0:
+        ts_proxy_stall(proxy.get(), direction);
+        scene.pass(scene.random(1, 400));
+        ts_proxy_resume(proxy.get(), direction);
+        break;
+      case 1:
+        ts_proxy_cut_all(proxy.get());
+        break;
+      case 2:
+        ts_proxy_cut_after(proxy.get(), one_way, static_cast<uint64_t>(scene.random(1, 20000)));
+        break;
+      default:
+        // Commands were executed, and nobody hears of it; or they never arrive.
+        ts_proxy_drop(proxy.get(), direction, 1);
+        scene.pass(scene.random(1, 50));
+        ts_proxy_cut_all(proxy.get());
+        ts_proxy_drop(proxy.get(), direction, 0);
+        break;
+    }
+    scene.pass(scene.random(1, 200));
+  }
+  calm.check("bad network");
+  scene.progress(200);
+  scene.finish();
+  EXPECT_GT(ts_proxy_cuts(proxy.get()), 0u);
+}
+
+// The connections of the reader, the publishers and one consumer hang for longer than any reply may
+// take; another consumer has a way of its own.
+TEST(Connections, HalfOpen) {
+  ts_server_options options = {};
+  options.tcp = 1;
+  Scene scene(options);
+  const Proxy proxy(ts_proxy_start_tcp(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.set("command_timeout_ms", 500);
+  scene.set("block_ms", 300);
+  Worker& near = scene.consumer();
+  scene.set_url(ts_proxy_url(proxy.get()));
+  start_workers(scene, 1);
+  ts_proxy_stall(proxy.get(), TS_BOTH);
+  Calm calm(scene);
+  ASSERT_TRUE(scene.until("every worker behind it notices", [&] {
+    for (const Worker* worker : scene.everyone()) {
+      if (worker->role == "publisher" ? worker->failed_adds.empty()
+                                      : worker != &near && worker->disconnected == 0) {
+        return false;
+      }
+    }
+    return true;
+  }));
+  scene.pass(1000);
+  calm.check("half open");
+  EXPECT_EQ(near.disconnected, 0);
+  ts_proxy_resume(proxy.get(), TS_BOTH);
+  scene.progress(200);
+  scene.finish();
+}
+
+}  // namespace
+}  // namespace faults

@@ -1,0 +1,479 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pulseengine/pulse.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "journal.h"
+#include "support.h"
+
+namespace faults {
+namespace {
+
+constexpr int64_t kIdleMs = 20;        // so long an order may wait
+constexpr int64_t kTickMs = 4;         // of publishers
+constexpr int64_t kMostInFlight = 64;  // adds of a publisher
+constexpr size_t kBatch = 16;          // events handled between two acks
+
+class Arguments {
+ public:
+  Arguments(int argc, char** argv) {
+    for (int i = 3; i < argc; i++) {
+      const std::string word = argv[i];
+      const size_t equals = word.find('=');
+      if (equals != std::string::npos) values_[word.substr(0, equals)] = word.substr(equals + 1);
+    }
+  }
+  std::string text(const std::string& name) const {
+    const auto found = values_.find(name);
+    return found == values_.end() ? std::string() : found->second;
+  }
+  int64_t number(const std::string& name) const { return strtoll(text(name).c_str(), nullptr, 10); }
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+std::string id_text(const pulse_event_id& id) {
+  char text[PULSE_EVENT_ID_TEXT_BYTES];
+  pulse_event_id_format(&id, text, sizeof text);
+  return text;
+}
+
+// What all roles share: an engine under one of the drivers, a stream, a queue, a journal.
+class Worker {
+ public:
+  explicit Worker(const Arguments& arguments)
+      : arguments_(arguments),
+        journal_(arguments.text("journal")),
+        random_(static_cast<uint64_t>(arguments.number("seed"))) {
+    const std::string url = arguments.text("url");
+    const std::string client = arguments.text("client");
+    pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
+    options.url = url.c_str();
+    options.client_name = client.c_str();
+    options.driver =
+        arguments.text("driver") == "manual" ? PULSE_DRIVER_MANUAL : PULSE_DRIVER_THREAD;
+    options.connect_timeout_ms = 1000;
+    options.command_timeout_ms = arguments.number("command_timeout_ms");
+    options.reconnect_max_ms = 200;
+    manual_ = options.driver == PULSE_DRIVER_MANUAL;
+    pulse_stream_options stream_options = PULSE_STREAM_OPTIONS_INIT;
+    stream_options.max_len = arguments.number("max_len");
+    const std::string stream = arguments.text("stream");
+    must(pulse_queue_new(&queue_, nullptr), "queue");
+    must(pulse_engine_open(&options, &engine_, nullptr), "engine");
+    must(pulse_stream_open(engine_, stream.data(), stream.size(), &stream_options, &stream_,
+                           nullptr),
+         "stream");
+    fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+  }
+  virtual ~Worker() = default;
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  int run() {
+    while (take_orders()) work();
+    pulse_status status = finish();
+    pulse_stream_unref(stream_);
+    const pulse_status closed = pulse_engine_close_wait(engine_, TS_DEADLINE_MS, nullptr);
+    if (status == PULSE_OK) status = closed;
+    pulse_engine_unref(engine_);
+    pulse_queue_unref(queue_);
+    journal_.line("Z %d", status);
+    journal_.flush();
+    return status == PULSE_OK ? 0 : 1;
+  }
+
+ protected:
+  // A part of the work that takes no longer than about kIdleMs.
+  virtual void work() = 0;
+  virtual void ordered(const std::string& order) = 0;
+  virtual pulse_status finish() = 0;
+
+  static void must(pulse_status status, const char* what) {
+    if (status == PULSE_OK) return;
+    fprintf(stderr, "worker: %s: %s\n", what, pulse_status_name(status));
+    exit(1);
+  }
+
+  pulse_target target(uint64_t token) const {
+    pulse_target target = PULSE_TARGET_INIT;
+    target.queue = queue_;
+    target.token = token;
+    return target;
+  }
+
+  // Runs a manual engine, and takes up to `max` events.
+  size_t poll(pulse_event* events, size_t max, int64_t timeout_ms) {
+    if (!manual_) return taken(pulse_queue_poll(queue_, events, sizeof *events, max, timeout_ms));
+    drive(0);
+    size_t count = taken(pulse_queue_poll(queue_, events, sizeof *events, max, 0));
+    if (count > 0 || timeout_ms == 0) return count;
+    drive(timeout_ms);
+    return taken(pulse_queue_poll(queue_, events, sizeof *events, max, 0));
+  }
+
+  // Without taking events.
+  void idle() {
+    if (manual_) {
+      drive(kIdleMs);
+    } else {
+      ts_pause_ms(kIdleMs);
+    }
+  }
+
+  int64_t random_up_to(int64_t most) {
+    return std::uniform_int_distribution<int64_t>(0, most)(random_);
+  }
+
+  const Arguments& arguments_;
+  JournalWriter journal_;
+  pulse_stream* stream_ = nullptr;
+  bool paused_ = false;
+
+ private:
+  static size_t taken(int64_t count) {
+    if (count < 0) must(static_cast<pulse_status>(count), "poll");
+    return static_cast<size_t>(count);
+  }
+
+  void drive(int64_t timeout_ms) {
+    if (timeout_ms > 0) {
+      const int64_t next = pulse_engine_poll_timeout_ms(engine_);
+      if (next >= 0) timeout_ms = std::min(timeout_ms, next);
+      pollfd fd = {pulse_engine_poll_fd(engine_), POLLIN, 0};
+      ::poll(&fd, 1, static_cast<int>(timeout_ms));
+    }
+    const int64_t status = pulse_engine_run_once(engine_, 0, 0);
+    if (status < 0) must(static_cast<pulse_status>(status), "run_once");
+  }
+
+  // False once the worker is to finish.
+  bool take_orders() {
+    char buffer[256];
+    const ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n == 0) return false;
+    if (n > 0) orders_.append(buffer, static_cast<size_t>(n));
+    for (size_t end; (end = orders_.find('\n')) != std::string::npos; orders_.erase(0, end + 1)) {
+      const std::string order = orders_.substr(0, end);
+      if (order == "pause") {
+        paused_ = true;
+      } else if (order == "go") {
+        paused_ = false;
+      } else {
+        ordered(order);
+      }
+    }
+    return true;
+  }
+
+  pulse_engine* engine_ = nullptr;
+  pulse_queue* queue_ = nullptr;
+  bool manual_ = false;
+  std::string orders_;
+  std::mt19937_64 random_;
+};
+
+// Adds events at a given rate, several in flight, and writes down how each add ended.
+class Publisher final : public Worker {
+ public:
+  explicit Publisher(const Arguments& arguments)
+      : Worker(arguments),
+        name_(arguments.text("name")),
+        per_second_(arguments.number("rate")),
+        last_ms_(ts_now_ms()) {}
+
+ private:
+  void work() override {
+    const int64_t now = ts_now_ms();
+    // What could not be added in time is not made up for.
+    if (!paused_) due_ += std::min<int64_t>(now - last_ms_, 10 * kTickMs) * per_second_;
+    last_ms_ = now;
+    for (; due_ >= 1000 && in_flight_ < kMostInFlight; due_ -= 1000) add();
+    due_ = std::min<int64_t>(due_, 1000);
+    take(paused_ ? kIdleMs : kTickMs);
+  }
+
+  void ordered(const std::string&) override {}
+
+  pulse_status finish() override {
+    while (in_flight_ > 0) take(kIdleMs);
+    return PULSE_OK;
+  }
+
+  std::string key(uint64_t number) const { return name_ + ":" + std::to_string(number); }
+
+  void add() {
+    const std::string payload = key(next_);
+    const pulse_target to = target(next_);
+    const pulse_status status = pulse_stream_add(stream_, "n", 1, payload.data(), payload.size(),
+                                                 nullptr, &to, nullptr, nullptr);
+    if (status == PULSE_OK) {
+      in_flight_++;
+    } else {
+      journal_.line("N %s %d", payload.c_str(), status);
+    }
+    next_++;
+  }
+
+  void take(int64_t timeout_ms) {
+    pulse_event events[kMostInFlight];
+    const size_t count = poll(events, kMostInFlight, timeout_ms);
+    for (size_t i = 0; i < count; i++) {
+      const pulse_event& event = events[i];
+      const std::string about = key(event.token);
+      in_flight_--;
+      if (event.status == PULSE_OK) {
+        journal_.line("A %s %s", about.c_str(), id_text(event.id).c_str());
+      } else {
+        const bool unknown = (event.flags & PULSE_ERROR_OUTCOME_UNKNOWN) != 0;
+        journal_.line("%c %s %d", unknown ? 'U' : 'N', about.c_str(), event.status);
+      }
+    }
+    journal_.flush();
+  }
+
+  const std::string name_;
+  const int64_t per_second_;
+  int64_t last_ms_;
+  int64_t due_ = 0;  // thousandths of events
+  int64_t in_flight_ = 0;
+  uint64_t next_ = 1;
+};
+
+// What readers and consumers share.
+class Receiver : public Worker {
+ public:
+  using Worker::Worker;
+
+ protected:
+  void write_event(char letter, const pulse_event& event) {
+    journal_.line("%c %.*s %s %llu", letter,
+                  static_cast<int>(std::min<size_t>(event.payload_len, 64)), event.payload,
+                  id_text(event.id).c_str(), static_cast<unsigned long long>(event.deliveries));
+  }
+
+  void write_notice(const pulse_event& event) {
+    switch (event.kind) {
+      case PULSE_EVENT_GAP:
+        journal_.line("G %s %s %llu", id_text(event.id).c_str(), id_text(event.id_end).c_str(),
+                      static_cast<unsigned long long>(event.count));
+        break;
+      case PULSE_EVENT_LOST:
+        journal_.line("L %s", id_text(event.id).c_str());
+        break;
+      case PULSE_EVENT_RECREATED:
+        journal_.line("R %s", id_text(event.id).c_str());
+        break;
+      case PULSE_EVENT_DISCONNECTED:
+        journal_.line("D -");
+        break;
+      case PULSE_EVENT_RECONNECTED:
+        journal_.line("C -");
+        break;
+      case PULSE_EVENT_OWNERSHIP_LOST:
+        journal_.line("X -");
+        break;
+      case PULSE_EVENT_READ_ERROR:
+        journal_.line("E %d", event.status);
+        break;
+      default:
+        break;
+    }
+  }
+
+  void ordered(const std::string&) override {}
+};
+
+class Reader final : public Receiver {
+ public:
+  explicit Reader(const Arguments& arguments) : Receiver(arguments) {
+    pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+    options.start = PULSE_START_OLDEST;
+    options.block_ms = arguments.number("block_ms");
+    options.buffer = arguments.number("buffer");
+    options.max_polled = arguments.number("buffer");
+    const pulse_target to = target(0);
+    must(pulse_reader_open(stream_, &options, &to, &reader_, nullptr), "reader");
+  }
+
+ private:
+  void work() override {
+    if (paused_) {
+      idle();
+      return;
+    }
+    pulse_event events[256];
+    const size_t count = poll(events, 256, kIdleMs);
+    for (size_t i = 0; i < count; i++) {
+      if (events[i].kind == PULSE_EVENT_MESSAGE) {
+        write_event('H', events[i]);
+      } else if (events[i].kind == PULSE_EVENT_READY) {
+        journal_.line("Y -");
+      } else {
+        write_notice(events[i]);
+      }
+    }
+    journal_.flush();
+  }
+
+  pulse_status finish() override {
+    const pulse_status status = pulse_reader_close_wait(reader_, TS_DEADLINE_MS, nullptr);
+    pulse_reader_unref(reader_);
+    return status;
+  }
+
+  pulse_reader* reader_ = nullptr;
+};
+
+// Takes events, writes them down, acks them, and acks again until the ack is confirmed or refused.
+class Consumer final : public Receiver {
+ public:
+  explicit Consumer(const Arguments& arguments)
+      : Receiver(arguments),
+        work_us_(arguments.number("work_us")),
+        holding_(arguments.number("hold") == 1) {
+    pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
+    options.start = PULSE_START_OLDEST;
+    options.block_ms = arguments.number("block_ms");
+    options.ack_grace_ms = arguments.number("grace_ms");
+    options.buffer = arguments.number("buffer");
+    const std::string group = arguments.text("group");
+    const pulse_target to = target(0);
+    must(pulse_sink_open(stream_, group.data(), group.size(), &options, &to, &sink_, nullptr),
+         "sink");
+  }
+
+ private:
+  void work() override {
+    if (paused_) {
+      idle();
+      return;
+    }
+    pulse_event events[kBatch];
+    const size_t count = poll(events, kBatch, kIdleMs);
+    std::vector<pulse_ack_handle> done;
+    for (size_t i = 0; i < count; i++) {
+      const pulse_event& event = events[i];
+      if (event.kind == PULSE_EVENT_MESSAGE) {
+        take(event, &done);
+      } else if (event.kind == PULSE_EVENT_ACKED) {
+        acked(event);
+      } else if (event.kind == PULSE_EVENT_READY) {
+        char name[27] = "-";
+        pulse_sink_get_consumer(sink_, name, sizeof name);
+        journal_.line("Y %s", name);
+      } else {
+        write_notice(event);
+      }
+    }
+    journal_.flush();
+    ack(done);
+    retry();
+  }
+
+  void take(const pulse_event& event, std::vector<pulse_ack_handle>* done) {
+    if (holding_) {
+      write_event('T', event);
+      held_.push_back(event.ack);
+      held_lines_.push_back(std::string(event.payload, event.payload_len) + " " +
+                            id_text(event.id) + " " + std::to_string(event.deliveries));
+      return;
+    }
+    if (work_us_ > 0) usleep(static_cast<useconds_t>(random_up_to(work_us_)));
+    write_event('H', event);
+    done->push_back(event.ack);
+  }
+
+  void ordered(const std::string& order) override {
+    holding_ = order == "hold";
+    if (order != "ack") return;
+    for (const std::string& line : held_lines_) journal_.line("H %s", line.c_str());
+    journal_.flush();
+    ack(held_);
+    held_.clear();
+    held_lines_.clear();
+  }
+
+  void ack(const std::vector<pulse_ack_handle>& handles) {
+    if (handles.empty()) return;
+    const pulse_target to = target(0);
+    const pulse_status status =
+        pulse_sink_ack(sink_, handles.data(), handles.size(), &to, nullptr, nullptr);
+    for (const pulse_ack_handle& handle : handles) {
+      if (status == PULSE_OK) {
+        under_way_.emplace(id_text(handle.id), handle);
+      } else {
+        again_.push_back(handle);
+      }
+    }
+  }
+
+  void acked(const pulse_event& event) {
+    for (size_t i = 0; i < event.result_count; i++) {
+      const pulse_result& result = event.results[i];
+      const std::string id = id_text(result.id);
+      const auto found = under_way_.find(id);
+      if (found == under_way_.end()) must(PULSE_ERR_INTERNAL, "a result for what was not acked");
+      if (result.status == PULSE_OK) {
+        journal_.line("K %s", id.c_str());
+      } else if (result.status == PULSE_ERR_NOT_OWNER) {
+        journal_.line("O %s", id.c_str());
+      } else {
+        journal_.line("F %s %d", id.c_str(), result.status);
+        again_.push_back(found->second);
+      }
+      under_way_.erase(found);
+    }
+  }
+
+  // A moment later, not in the turn in which it failed.
+  void retry() {
+    if (again_.empty() || ts_now_ms() < next_retry_ms_) return;
+    next_retry_ms_ = ts_now_ms() + 100;
+    std::vector<pulse_ack_handle> handles;
+    handles.swap(again_);
+    ack(handles);
+  }
+
+  pulse_status finish() override {
+    const pulse_status status = pulse_sink_close_wait(sink_, TS_DEADLINE_MS, nullptr);
+    pulse_sink_unref(sink_);
+    return status;
+  }
+
+  const int64_t work_us_;
+  pulse_sink* sink_ = nullptr;
+  bool holding_;
+  std::vector<pulse_ack_handle> held_;
+  std::vector<std::string> held_lines_;
+  std::multimap<std::string, pulse_ack_handle> under_way_;
+  std::vector<pulse_ack_handle> again_;
+  int64_t next_retry_ms_ = 0;
+};
+
+}  // namespace
+
+int run_worker(int argc, char** argv) {
+  const Arguments arguments(argc, argv);
+  const std::string role = argc > 2 ? argv[2] : "";
+  if (role == "publisher") return Publisher(arguments).run();
+  if (role == "consumer") return Consumer(arguments).run();
+  if (role == "reader") return Reader(arguments).run();
+  fprintf(stderr, "worker: no such role: %s\n", role.c_str());
+  return 2;
+}
+
+}  // namespace faults
