@@ -239,7 +239,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   bool connected_ = false, ever_connected_ = false;
   bool ready_ = false;
   pulse_status read_error_ = PULSE_OK;
-  mutable int64_t count_limit_ = 16;  // grows while reads come back full
+  int64_t count_limit_ = 16;  // grows while reads come back full
   int64_t largest_ = 0;               // of the events lately read, in bytes
   int64_t close_deadline_ms_ = kNever;
 };

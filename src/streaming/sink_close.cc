@@ -130,6 +130,7 @@ void Sink::leave(SinkStream& s) {
     left(s, Error());
     return;
   }
+  s.gate->shut();
   s.leave_waits = true;
   changed();
   ReadLanes::of(*engine_).quiesce(*this);
@@ -139,6 +140,7 @@ void Sink::leave_quiesced() {
   for (auto& [index, s] : streams_) {
     if (s->state != SinkStream::State::leaving || !s->leave_waits) continue;
     s->leave_waits = false;
+    hand_back_stream(*s);
     flush_acks(*s);
     flush_releases(*s);
     if (s->settling == 0) leave_now(*s);

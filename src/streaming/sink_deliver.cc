@@ -152,6 +152,7 @@ void Sink::recover(SinkStream& s) {
       s.recover_from = id_after(id);
     }
     const bool more = seen < found || found == kPendingPerPage;
+    if (unknown.size() == limit) count_limit_ = std::min(2 * count_limit_, config_.max_polled);
     if (!unknown.empty()) {
       fetch(s, std::move(unknown), more);
     } else if (more) {

@@ -21,7 +21,7 @@ Sink::Intake::Intake(Sink& sink, SinkStream& s, Source source, const Ref<Slab>& 
       s_(s),
       source_(source),
       batch_(make_ref<MessageBatch>(Ref<Deliverer>::share(&sink), sink.target_, s.stream, s.index,
-                                    slab)) {}
+                                    slab, s.gate)) {}
 
 void Sink::Intake::take_entries(Reply& reply) {
   const size_t count = reply.next().elements();

@@ -152,6 +152,7 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
   }
   read_error_ = PULSE_OK;
   if (rejoin && (what == "recreated" || was_missing)) {
+    s.reclaim_anew = false;
     for (PendingEntry* e = s.pending.first_from({0, 0}); e != nullptr;
          e = s.pending.first_from(id_after(e->id))) {
       if (e->state == PendingEntry::State::held) s.reclaim.push_back(e->id);
@@ -178,12 +179,13 @@ void Sink::put_back(SinkStream& s) {
   const size_t count = std::min(s.reclaim.size(), kIdsPerScript);
   ids->items.resize(count);
   for (size_t i = 0; i < count; i++) ids->items[i].id = s.reclaim[s.reclaim.size() - count + i];
-  auto format = [this, key = &s.stream->key(), ids, consumer = consumer_,
+  auto format = [this, key = &s.stream->key(), ids, consumer = consumer_, anew = s.reclaim_anew,
                  keep = Ref<SinkStream>::share(&s)](CommandWriter& w, bool eval) {
-    w.begin_script(scripts::sink_reclaim, eval, 1, 2 + ids->items.size());
+    w.begin_script(scripts::sink_reclaim, eval, 1, 3 + ids->items.size());
     w.arg(std::string_view(*key));
     w.arg(std::string_view(name_));
     w.arg(std::string_view(consumer));
+    w.arg(std::string_view(anew ? "2" : "1"));
     for (const SettleItem& item : ids->items) w.arg_id(item.id.ms, item.id.seq);
   };
   auto done = [this, &s, ids, keep = Ref<SinkStream>::share(&s)](const Error& error, Reply*) {
@@ -278,6 +280,7 @@ void Sink::start_over() {
     if (!s->joined_before) continue;
     s->previous = consumer_;
     s->reclaim.clear();
+    s->reclaim_anew = true;
     if (stalled) continue;
     // Nobody can have taken these over in time: who removed us has dropped them.
     for (PendingEntry* e = s->pending.first_from({0, 0}); e != nullptr;

@@ -27,6 +27,7 @@ void Sink::notice(pulse_event_kind kind, const SinkStream* s, Fill fill) noexcep
     std::string_view name;
     if (s != nullptr) name = s->stream->name();
     auto n = make_ref<Notice>(target_, kind, name);
+    n->owner = Ref<Deliverer>::share(this);
     fill(*n);
     engine_->deliver(std::move(n));
   } catch (const std::bad_alloc&) {

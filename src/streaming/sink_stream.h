@@ -3,6 +3,7 @@
 #define PULSE_STREAMING_SINK_STREAM_H
 
 #include "engine/operation.h"
+#include "streaming/message.h"
 #include "streaming/pending_table.h"
 #include "streaming/stream.h"
 
@@ -76,12 +77,14 @@ class SinkStream : public RefCounted {
   bool leave_sent = false;
   String previous;  // consumer whose place is taken with the next join
   Vector<pulse_event_id> reclaim;  // to be put back after the next join
+  bool reclaim_anew = false;       // they will be delivered once more
 
   // All entries up to here were acked when it was last looked at.
   pulse_event_id restart{0, 0};
   bool restart_known = false;
 
   PendingTable pending;
+  const Ref<BatchGate> gate = make_ref<BatchGate>();  // shut when the stream is removed
 
   // What the host settles, gathered in this turn.
   Vector<SettleItem> acks, releases;

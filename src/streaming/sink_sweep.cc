@@ -93,6 +93,7 @@ void Sink::swept(SinkStream& s, Reply& reply, int64_t limit) {
   sampled(s, position, lowest);
   // A full hand: there is more.
   if (limit > 0 && entries + static_cast<int64_t>(gone) >= limit) {
+    count_limit_ = std::min(2 * count_limit_, config_.max_polled);
     s.next_sweep_ms = 0;
     timer_.start(kSoonMs);
   }

@@ -2,7 +2,7 @@
 -- list of pending ones were dropped (the group was made anew, or the consumer deleted).
 --
 -- KEYS  1 stream
--- ARGV  1 group  2 consumer  3... ids
+-- ARGV  1 group  2 consumer  3 delivery count that they get  4... ids
 -- Those that another consumer has, that are gone, or that the group will come by again stay as they
 -- are.  Returns how many were put back.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -28,11 +28,12 @@ local function was_delivered(id)
 end
 
 local count = 0
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local id = ARGV[i]
   if was_delivered(id) and #redis.call('XPENDING', stream, group, id, id, 1) == 0 and
       #redis.call('XRANGE', stream, id, id, 'COUNT', 1) > 0 then
-    redis.call('XCLAIM', stream, group, consumer, '0', id, 'RETRYCOUNT', '1', 'FORCE', 'JUSTID')
+    redis.call('XCLAIM', stream, group, consumer, '0', id, 'RETRYCOUNT', ARGV[3], 'FORCE',
+               'JUSTID')
     count = count + 1
   end
 end
