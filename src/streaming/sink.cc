@@ -236,8 +236,10 @@ Error Sink::pause(bool paused) {
   paused_.store(paused, std::memory_order_release);
   auto apply = [sink = Ref<Sink>::share(this), paused] {
     if (sink->phase_ != Phase::running) return;
-    // What was trimmed meanwhile is looked up before reading goes on.
-    if (!paused) {
+    if (paused) {
+      ReadLanes::of(*sink->engine_).quiesce(*sink);  // ends the read that waits at the server
+    } else {
+      // What was trimmed meanwhile is looked up before reading goes on.
       for (auto& [index, s] : sink->streams_) s->gap_check_needed = s->joined_before;
     }
     sink->changed();

@@ -113,7 +113,7 @@ void Sink::finish_close(const Error& error) {
   if (in_lanes_) ReadLanes::of(*engine_).remove(*this);
   in_lanes_ = false;
   engine_->forget_hook(*this);
-  ready_signal_->set(closed_error());
+  ready_signal_->set(error.ok() ? closed_error() : error);
   static_cast<Notice*>(closed_notice_.get())->error = error;
   engine_->deliver(std::move(closed_notice_));
   target_ = nullptr;
