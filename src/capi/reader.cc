@@ -16,7 +16,8 @@ struct pulse_reader : RefCounted {
 namespace {
 
 constexpr int64_t kMaxMs = int64_t{1} << 40;
-constexpr int64_t kLongBlockMs = 60000;  // "for ever": read again now and then, to notice a dead server
+constexpr int64_t kLongBlockMs =
+    60000;  // "for ever": read again now and then, to notice a dead server
 
 Error take_start(pulse_start start, const pulse_event_id* id, ReadStart* out) {
   if (start < PULSE_START_NEWEST || start > PULSE_START_TIME) {
@@ -52,12 +53,14 @@ Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out,
     return Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_reader_options: reserved must be 0");
   }
   error = take_start(o.start, &o.start_id, start);
-  if (error.ok()) error = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, true, &out->block_ms);
+  if (error.ok())
+    error = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, true, &out->block_ms);
   if (out->block_ms < 0) out->block_ms = kLongBlockMs;
   if (error.ok()) {
     error = take_number("max_polled", o.max_polled, 1000, 1, 65536, false, &out->max_polled);
   }
-  if (error.ok()) error = take_number("buffer", o.buffer, 1000, 1, INT64_MAX / 2, true, &out->buffer);
+  if (error.ok())
+    error = take_number("buffer", o.buffer, 1000, 1, INT64_MAX / 2, true, &out->buffer);
   if (error.ok()) {
     error = take_number("buffer_bytes", o.buffer_bytes, 16 << 20, 1, INT64_MAX / 2, true,
                         &out->buffer_bytes);
@@ -225,9 +228,10 @@ pulse_status pulse_reader_add_stream(pulse_reader* reader, pulse_stream* stream,
 pulse_status pulse_reader_add_stream_wait(pulse_reader* reader, pulse_stream* stream,
                                           pulse_start start, const pulse_event_id* start_id,
                                           int64_t timeout_ms, pulse_error* error) noexcept {
-  return wait_call(reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-    return add_stream(reader, stream, start, start_id, left, Target(), std::move(signal), op);
-  });
+  return wait_call(
+      reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+        return add_stream(reader, stream, start, start_id, left, Target(), std::move(signal), op);
+      });
 }
 
 pulse_status pulse_reader_remove_stream(pulse_reader* reader, pulse_stream* stream,
@@ -240,9 +244,10 @@ pulse_status pulse_reader_remove_stream(pulse_reader* reader, pulse_stream* stre
 
 pulse_status pulse_reader_remove_stream_wait(pulse_reader* reader, pulse_stream* stream,
                                              int64_t timeout_ms, pulse_error* error) noexcept {
-  return wait_call(reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-    return remove_stream(reader, stream, left, Target(), std::move(signal), op);
-  });
+  return wait_call(reader, timeout_ms, error,
+                   [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                     return remove_stream(reader, stream, left, Target(), std::move(signal), op);
+                   });
 }
 
 pulse_status pulse_reader_pause(pulse_reader* reader) noexcept {
@@ -261,7 +266,8 @@ pulse_status pulse_reader_resume(pulse_reader* reader) noexcept {
   });
 }
 
-pulse_status pulse_reader_get_metrics(pulse_reader* reader, pulse_reader_metrics* metrics) noexcept {
+pulse_status pulse_reader_get_metrics(pulse_reader* reader,
+                                      pulse_reader_metrics* metrics) noexcept {
   return guard(nullptr, [&]() -> Error {
     if (reader == nullptr) return null_argument("reader");
     pulse_reader_metrics now{};

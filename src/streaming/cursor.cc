@@ -108,8 +108,8 @@ CursorNews Cursor::look(const StreamState& state) {
     first_ = false;
     first_look(state, tail, &news);
   } else if (state.has_added) {
-    if (position_known_ && (state.added < position_ ||
-                            (tail && state.added - position_ < state.length))) {
+    if (position_known_ &&
+        (state.added < position_ || (tail && state.added - position_ < state.length))) {
       // The numbers do not fit: it was made anew while we read on.
       news.recreated = true;
       position_known_ = false;

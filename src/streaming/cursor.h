@@ -13,8 +13,8 @@ struct StreamState {
   uint64_t length = 0;
   pulse_event_id first{0, 0};  // oldest entry; 0-0 when there is none
   pulse_event_id last_generated{0, 0};
-  bool has_added = false;      // Redis 7
-  uint64_t added = 0;          // entries ever
+  bool has_added = false;  // Redis 7
+  uint64_t added = 0;      // entries ever
 };
 
 Error parse_stream_state(Reply& reply, StreamState* state);
@@ -58,9 +58,9 @@ class Cursor {
 
   pulse_event_id id_{0, 0};
   Start start_ = Start::oldest;
-  bool first_ = true;           // no look yet
-  bool attached_ = false;       // the stream is known to have reached the cursor
-  bool seen_ = false;           // there was an entry with the cursor's id
+  bool first_ = true;      // no look yet
+  bool attached_ = false;  // the stream is known to have reached the cursor
+  bool seen_ = false;      // there was an entry with the cursor's id
   bool vanished_ = false;
   bool position_known_ = false;
   uint64_t position_ = 0;

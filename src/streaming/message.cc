@@ -161,7 +161,9 @@ bool MessageBatch::next_event(pulse_event* event) {
 // --- Notice --------------------------------------------------------------
 
 Notice::Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view stream_name)
-    : target_(std::move(target)), kind_(kind), stream_name_(stream_name.data(), stream_name.size()) {}
+    : target_(std::move(target)),
+      kind_(kind),
+      stream_name_(stream_name.data(), stream_name.size()) {}
 
 bool Notice::next_event(pulse_event* event) {
   if (remaining() == 0) return false;

@@ -15,9 +15,9 @@ struct Message {
   std::string_view name, payload, topic;  // in the batch's slab
   bool has_topic = false;
   uint32_t first_header = 0, header_count = 0;  // in the batch's headers
-  uint32_t bytes = 0;       // that it counts for in buffers
-  uint64_t deliveries = 0;  // sinks: 1 for a first delivery
-  uint32_t delivery = 0;    // sinks: of the ack handle
+  uint32_t bytes = 0;                           // that it counts for in buffers
+  uint64_t deliveries = 0;                      // sinks: 1 for a first delivery
+  uint32_t delivery = 0;                        // sinks: of the ack handle
 };
 
 // Strict order of ids.
@@ -105,9 +105,7 @@ class Notice final : public Delivery {
 
   const Target& target() const override { return target_->target(); }
   bool next_event(pulse_event* event) override;
-  size_t remaining() const override {
-    return taken_ || (owner && owner->withdrawn()) ? 0 : 1;
-  }
+  size_t remaining() const override { return taken_ || (owner && owner->withdrawn()) ? 0 : 1; }
 
  private:
   Ref<SharedTarget> target_;

@@ -14,8 +14,10 @@ constexpr int64_t kMaxUnblockDelayMs = 64;
 
 ReadLane::ReadLane(Engine& engine, const Ref<CreditBell>& bell) : engine_(engine), bell_(bell) {
   connection_ = engine.router().new_read_connection({}, this);
-  retry_timer_.open(engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
-  unblock_timer_.open(engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
+  retry_timer_.open(
+      engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
+  unblock_timer_.open(
+      engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
 }
 
 ReadLane::~ReadLane() = default;

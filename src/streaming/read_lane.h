@@ -22,8 +22,7 @@ struct LaneFeed : RefCounted {
 
 // One stream of one member.
 struct LaneTrack : RefCounted {
-  LaneTrack(LaneMember* m, Ref<LaneFeed> f, uint32_t i)
-      : member(m), feed(std::move(f)), index(i) {}
+  LaneTrack(LaneMember* m, Ref<LaneFeed> f, uint32_t i) : member(m), feed(std::move(f)), index(i) {}
   // Takes it off its feed; its member forgets it.
   void leave() noexcept;
 
@@ -34,12 +33,12 @@ struct LaneTrack : RefCounted {
   pulse_event_id after{0, 0};
   bool tip_known = false;  // sinks: `after` is valid
   bool check = false;
-  bool behind = true;      // readers: to be read without blocking first
-  bool single = false;     // readers: in a command of its own, as one of several streams failed
-  int64_t retry_at = 0;    // after an error
+  bool behind = true;    // readers: to be read without blocking first
+  bool single = false;   // readers: in a command of its own, as one of several streams failed
+  int64_t retry_at = 0;  // after an error
   int64_t backoff_ms = 0;
-  uint64_t round = 0;      // the last round that read it
-  uint64_t seen = 0;       // for sync()
+  uint64_t round = 0;  // the last round that read it
+  uint64_t seen = 0;   // for sync()
 };
 
 // A reader or a sink.
@@ -47,15 +46,15 @@ struct LaneMember : RefCounted {
   CursorReads* cursor = nullptr;  // one of the two; both null once it is removed
   GroupReads* group = nullptr;
   Map<uint32_t, Ref<LaneTrack>> tracks;
-  bool dirty = true;      // wants() is to be asked
-  bool greeted = false;   // it knows that the lane is connected
+  bool dirty = true;       // wants() is to be asked
+  bool greeted = false;    // it knows that the lane is connected
   bool announced = false;  // readers: reading() was called
-  size_t room = 0;        // events that it takes, as of the last look
-  size_t rotation = 0;    // readers: where the next read of its own begins
-  bool has_news = true;   // sinks of a shared lane: to be read
-  bool read_out = false;  // sinks
-  bool quiesce = false;   // sinks: quiesced() is owed
-  int64_t retry_at = 0;   // sinks: after an error
+  size_t room = 0;         // events that it takes, as of the last look
+  size_t rotation = 0;     // readers: where the next read of its own begins
+  bool has_news = true;    // sinks of a shared lane: to be read
+  bool read_out = false;   // sinks
+  bool quiesce = false;    // sinks: quiesced() is owed
+  int64_t retry_at = 0;    // sinks: after an error
   int64_t backoff_ms = 0;
 
   bool gone() const { return cursor == nullptr && group == nullptr; }
@@ -87,7 +86,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
     Ref<LaneFeed> feed;
     Ref<LaneTrack> track;  // null in a union read
     pulse_event_id after{0, 0};
-    bool newest = false;   // "$" instead of `after`
+    bool newest = false;  // "$" instead of `after`
   };
 
   ~ReadLane() override;
@@ -154,10 +153,10 @@ class ReadLane final : public RefCounted, ConnectionListener {
   uint64_t sync_serial_ = 0;
   int64_t paused_until_ = 0;  // after an error that concerns everybody
   int64_t pause_ms_ = 0;
-  size_t first_member_ = 0;   // whose turn it is
+  size_t first_member_ = 0;  // whose turn it is
   size_t count_limit_ = 65536;
   size_t last_count_ = 1;
-  size_t last_streams_ = 1;   // in the last union reply
+  size_t last_streams_ = 1;  // in the last union reply
 
   // The union read: its streams, and their keys as RESP as long as they stay the same.
   Vector<Part> union_parts_;
@@ -182,8 +181,8 @@ class ReadLane::LaneCommand : public Command {
       : lane_(Ref<ReadLane>::share(&lane)), generation_(lane.generation_) {}
   // What was not sent before the connection was lost is asked anew in the next round.
   bool abandoned() const override {
-    return generation_ != lane_->generation_ || !lane_->up_ ||
-           !lane_->connection_ || !lane_->connection_->ready();
+    return generation_ != lane_->generation_ || !lane_->up_ || !lane_->connection_ ||
+           !lane_->connection_->ready();
   }
   uint32_t generation() const { return generation_; }
 

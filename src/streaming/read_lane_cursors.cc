@@ -19,8 +19,10 @@ bool concerns_everybody(const Error& error) {
     case PULSE_ERR_MASTERDOWN:
     case PULSE_ERR_SERVER_OOM:
     case PULSE_ERR_AUTH:
-    case PULSE_ERR_MAX_CLIENTS: return true;
-    default: return error.message().substr(0, 9) == "UNBLOCKED";
+    case PULSE_ERR_MAX_CLIENTS:
+      return true;
+    default:
+      return error.message().substr(0, 9) == "UNBLOCKED";
   }
 }
 
@@ -48,7 +50,8 @@ bool ReadLane::begin_behind(LaneMember& member, int64_t now, size_t* budget) {
     command->parts.reserve(n);
     for (size_t i = 0; i < n; i++) {
       if (tracks[i]->check) begin_check(*tracks[i]);
-      command->parts.push_back({tracks[i]->feed, Ref<LaneTrack>::share(tracks[i]), tracks[i]->after, false});
+      command->parts.push_back(
+          {tracks[i]->feed, Ref<LaneTrack>::share(tracks[i]), tracks[i]->after, false});
       tracks[i]->round = round_;
     }
     command->deadline_ms = reply_deadline(0);
@@ -102,10 +105,9 @@ bool ReadLane::collect_union(int64_t now) {
   }
   if (union_parts_.empty()) return false;
   union_count_ = limited(std::max<size_t>(1, union_count_ / last_streams_));
-  bool same = std::equal(union_parts_.begin(), union_parts_.end(), union_feeds_.begin(),
-                         union_feeds_.end(), [](const Part& part, const Ref<LaneFeed>& feed) {
-                           return part.feed.get() == feed.get();
-                         });
+  bool same = std::equal(
+      union_parts_.begin(), union_parts_.end(), union_feeds_.begin(), union_feeds_.end(),
+      [](const Part& part, const Ref<LaneFeed>& feed) { return part.feed.get() == feed.get(); });
   if (!same) {
     union_feeds_.clear();
     union_keys_.clear();
@@ -163,7 +165,8 @@ void ReadLane::refresh(LaneTrack& track) {
   track.check = want.check;
 }
 
-void ReadLane::give(LaneTrack& track, const Part& part, const Reply& entries, size_t count, bool full) {
+void ReadLane::give(LaneTrack& track, const Part& part, const Reply& entries, size_t count,
+                    bool full) {
   if (track.member == nullptr || track.member->cursor == nullptr) return;
   bool took_all = false;
   try {

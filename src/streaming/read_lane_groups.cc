@@ -13,7 +13,9 @@ constexpr size_t kMaxShare = 16;
 }  // namespace
 
 // A sink that is alone on its lane blocks with its own XREADGROUP.
-bool ReadLane::dedicated() const { return members_.size() == 1 && members_.front()->group != nullptr; }
+bool ReadLane::dedicated() const {
+  return members_.size() == 1 && members_.front()->group != nullptr;
+}
 
 void ReadLane::begin_group(LaneMember& member, bool blocking) {
   if (member.room == 0 || member.tracks.empty() || member.gone()) return;

@@ -95,7 +95,8 @@ class CreditBell : public RefCounted {
  public:
   void ring() noexcept { rung_.store(true, std::memory_order_release); }
   bool answer() noexcept {
-    return rung_.load(std::memory_order_relaxed) && rung_.exchange(false, std::memory_order_acq_rel);
+    return rung_.load(std::memory_order_relaxed) &&
+           rung_.exchange(false, std::memory_order_acq_rel);
   }
 
  private:

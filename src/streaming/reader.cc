@@ -32,7 +32,8 @@ struct Reader::Source : Allocated {
 
 // --- life ------------------------------------------------------------------
 
-Reader::Reader(Ref<Engine> engine, const ReaderOptions& options, Owned<Filter> filter, Target target)
+Reader::Reader(Ref<Engine> engine, const ReaderOptions& options, Owned<Filter> filter,
+               Target target)
     : engine_(std::move(engine)),
       options_(options),
       filter_(std::move(filter)),
@@ -77,14 +78,17 @@ Error Reader::open(Ref<Stream> stream, const ReaderOptions& options, const ReadS
 
 void Reader::begin() {
   ready_notice_->owner = Ref<Deliverer>::share(this);
-  retry_timer_.open(engine_->loop(), [](void* p) {
-    auto* reader = static_cast<Reader*>(p);
-    try {
-      reader->resolve_all();
-    } catch (const std::bad_alloc&) {
-      reader->retry_timer_.start(kFirstBackoffMs);
-    }
-  }, this);
+  retry_timer_.open(
+      engine_->loop(),
+      [](void* p) {
+        auto* reader = static_cast<Reader*>(p);
+        try {
+          reader->resolve_all();
+        } catch (const std::bad_alloc&) {
+          reader->retry_timer_.start(kFirstBackoffMs);
+        }
+      },
+      this);
   ReadLanes& lanes = ReadLanes::of(*engine_);
   bell_ = lanes.bell();
   lanes.add(*this);
@@ -169,15 +173,21 @@ void Reader::take_source(Ref<Stream> stream, const ReadStart& start, Ref<Operati
   source.operation = std::move(operation);
   stream_count_.store(sources_.size());
   switch (start.start) {
-    case PULSE_START_OLDEST: source.cursor.start(Cursor::Start::oldest, {0, 0}); break;
-    case PULSE_START_AFTER: source.cursor.start(Cursor::Start::after, start.id); break;
+    case PULSE_START_OLDEST:
+      source.cursor.start(Cursor::Start::oldest, {0, 0});
+      break;
+    case PULSE_START_AFTER:
+      source.cursor.start(Cursor::Start::after, start.id);
+      break;
     case PULSE_START_TIME:
       // XREAD is exclusive: everything before the millisecond.
-      source.cursor.start(Cursor::Start::oldest,
-                          start.id.ms == 0 ? pulse_event_id{0, 0}
-                                           : pulse_event_id{start.id.ms - 1, UINT64_MAX});
+      source.cursor.start(Cursor::Start::oldest, start.id.ms == 0
+                                                     ? pulse_event_id{0, 0}
+                                                     : pulse_event_id{start.id.ms - 1, UINT64_MAX});
       break;
-    default: resolve(source); return;
+    default:
+      resolve(source);
+      return;
   }
   source.check = true;
   start_fixed(source);
@@ -246,8 +256,8 @@ void Reader::retry_resolve(Source& source, const Error& error) {
     erase_source(source);
     return;
   }
-  source.backoff_ms = source.backoff_ms == 0 ? kFirstBackoffMs
-                                             : std::min(source.backoff_ms * 2, kMaxBackoffMs);
+  source.backoff_ms =
+      source.backoff_ms == 0 ? kFirstBackoffMs : std::min(source.backoff_ms * 2, kMaxBackoffMs);
   source.retry_at = monotonic_ms() + source.backoff_ms;
   retry_timer_.start(source.backoff_ms);
   if ((error.flags() & PULSE_ERROR_SERVER) != 0) tell_error(&source, &source.last_error, error);
@@ -302,7 +312,8 @@ void Reader::drop_source(const String& key, const Ref<Operation>& operation) {
     return;
   }
   Source& source = *sources_.find(at->second)->second;
-  if (source.operation) source.operation->complete(Error(PULSE_ERR_CANCELLED, "the stream was removed"));
+  if (source.operation)
+    source.operation->complete(Error(PULSE_ERR_CANCELLED, "the stream was removed"));
   erase_source(source);
   operation->complete();
 }
@@ -548,8 +559,9 @@ void Reader::lane_lost(const Error& error) {
 // --- notices ---------------------------------------------------------------
 
 Ref<Notice> Reader::notice(pulse_event_kind kind, const Source* source) {
-  auto made = make_ref<Notice>(target_, kind,
-                               source == nullptr ? std::string_view() : std::string_view(source->stream->name()));
+  auto made = make_ref<Notice>(
+      target_, kind,
+      source == nullptr ? std::string_view() : std::string_view(source->stream->name()));
   made->owner = Ref<Deliverer>::share(this);
   return made;
 }

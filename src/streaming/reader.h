@@ -18,8 +18,8 @@ namespace pulseengine {
 struct ReaderOptions {
   int64_t block_ms = 5000;
   int64_t max_polled = 1000;
-  int64_t buffer = 1000;              // negative: unlimited
-  int64_t buffer_bytes = 16 << 20;    // negative: unlimited
+  int64_t buffer = 1000;            // negative: unlimited
+  int64_t buffer_bytes = 16 << 20;  // negative: unlimited
 };
 
 // Where to begin in a stream.
@@ -103,7 +103,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   const ReaderOptions options_;
   const Owned<Filter> filter_;
   Ref<SharedTarget> target_;
-  Owned<CloseTask> close_task_;  // taken by the first close
+  Owned<CloseTask> close_task_;               // taken by the first close
   Ref<Notice> ready_notice_, closed_notice_;  // made early: they must not fail
   const Ref<Signal> ready_signal_, closed_signal_;
   std::atomic<bool> close_asked_{false};
@@ -126,8 +126,8 @@ class Reader final : public Child, public Deliverer, CursorReads {
   Timer retry_timer_;
   bool begun_ = false;
   bool ended_ = false;
-  bool connected_ = false;     // the lane was, at least once
-  bool disconnected_ = false;  // DISCONNECTED was told
+  bool connected_ = false;              // the lane was, at least once
+  bool disconnected_ = false;           // DISCONNECTED was told
   pulse_status last_error_ = PULSE_OK;  // told for the reader as a whole
   int64_t average_bytes_ = 256 * 1024;  // of an event; cautious until one was seen
   bool average_known_ = false;

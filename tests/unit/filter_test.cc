@@ -72,15 +72,21 @@ TEST(Filter, APatternCountsCharacters) {
 TEST(Filter, BytesThatAreNoUtf8CountAsOneCharacterEach) {
   EXPECT_TRUE(matches("^.$", "\xFF"));
   EXPECT_TRUE(matches("^\xEF\xBF\xBD$", "\xFF"));
-  EXPECT_TRUE(matches("^a.b$", "a\x80" "b"));
-  EXPECT_TRUE(matches("^...$", "\xE2\x82" "x"));          // cut short: two bytes
-  EXPECT_TRUE(matches("^..$", "\xC0\x80"));               // overlong
-  EXPECT_TRUE(matches("^...$", "\xE0\x9F\xBF"));          // overlong
-  EXPECT_TRUE(matches("^....$", "\xF0\x8F\xBF\xBF"));     // overlong
-  EXPECT_TRUE(matches("^...$", "\xED\xA0\x80"));          // a surrogate
-  EXPECT_TRUE(matches("^....$", "\xF4\x90\x80\x80"));     // beyond U+10FFFF
+  EXPECT_TRUE(matches("^a.b$",
+                      "a\x80"
+                      "b"));
+  EXPECT_TRUE(matches("^...$",
+                      "\xE2\x82"
+                      "x"));                           // cut short: two bytes
+  EXPECT_TRUE(matches("^..$", "\xC0\x80"));            // overlong
+  EXPECT_TRUE(matches("^...$", "\xE0\x9F\xBF"));       // overlong
+  EXPECT_TRUE(matches("^....$", "\xF0\x8F\xBF\xBF"));  // overlong
+  EXPECT_TRUE(matches("^...$", "\xED\xA0\x80"));       // a surrogate
+  EXPECT_TRUE(matches("^....$", "\xF4\x90\x80\x80"));  // beyond U+10FFFF
   EXPECT_TRUE(matches("^.....$", "\xF8\x88\x80\x80\x80"));
-  EXPECT_TRUE(matches("^.a..\xC3\xA4$", "\xFF" "a\xFE\xFD\xC3\xA4"));
+  EXPECT_TRUE(matches("^.a..\xC3\xA4$",
+                      "\xFF"
+                      "a\xFE\xFD\xC3\xA4"));
 }
 
 TEST(Filter, TheBordersOfUtf8AreCharacters) {

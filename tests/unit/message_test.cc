@@ -71,8 +71,8 @@ TEST(IdOrder, IsByMillisecondThenSequence) {
 }
 
 TEST(ParseEntry, TakesAllFields) {
-  Parsed p(entry("5-6", {"n", "name", "p", std::string("a\0b", 3), "t", "topic", "h:k", "v", "x", "y",
-                         "h:", "w"}));
+  Parsed p(entry("5-6", {"n", "name", "p", std::string("a\0b", 3), "t", "topic", "h:k", "v", "x",
+                         "y", "h:", "w"}));
   Reply reply = p.reply();
   Message m;
   Vector<pulse_header> headers;
