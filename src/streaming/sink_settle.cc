@@ -88,15 +88,17 @@ void Sink::end_of_turn() {
 }
 
 void Sink::flush_settles() {
-  if (phase_ == Phase::closed || starting_over_) return;
-  if (suspect() && phase_ == Phase::running) {
+  if (phase_ == Phase::closed) return;
+  const bool running = phase_ == Phase::running;  // else it is now or never
+  if (running && starting_over_) return;
+  if (running && suspect()) {
     check_alive();
     return;
   }
   for (auto& [index, s] : streams_) {
     // While the group is made anew they wait.
-    if (s->state != SinkStream::State::joined && s->state != SinkStream::State::leaving &&
-        phase_ == Phase::running) {
+    if (running && s->state != SinkStream::State::joined &&
+        s->state != SinkStream::State::leaving) {
       continue;
     }
     flush_acks(*s);

@@ -11,12 +11,14 @@ local stream, group, consumer, idle = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local results = {}
 for i = 4, #ARGV, 2 do
   local id = ARGV[i]
-  local pending = redis.call('XPENDING', stream, group, id, id, 1, consumer)
-  if #pending == 0 then
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)
+  if #pending > 0 and pending[1][2] ~= consumer then
     results[#results + 1] = 0
   elseif #redis.call('XRANGE', stream, id, id, 'COUNT', 1) == 0 then
     redis.call('XACK', stream, group, id)
     results[#results + 1] = 2
+  elseif #pending == 0 then
+    results[#results + 1] = 0
   else
     -- A delivery that nobody has seen does not count.
     local times = pending[1][4]

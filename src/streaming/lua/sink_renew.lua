@@ -3,8 +3,9 @@
 --
 -- KEYS  1 stream
 -- ARGV  1 group  2 consumer  3... ids, ascending
--- Returns one number per id: 1 ours; 0 another consumer's, or its entry is gone; 2 not pending, but
--- the group will come by it again (it was made anew at an earlier position); 3 not pending.
+-- Returns one number per id: 1 ours, or nobody's any more, as its entry is gone; 0 another
+-- consumer's; 2 not pending, but the group will come by it again (it was made anew at an earlier
+-- position); 3 not pending.
 if redis.replicate_commands then redis.replicate_commands() end
 
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
@@ -39,9 +40,10 @@ for i = 3, #ARGV do
   if own[id] or (not whole and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
     claim[#claim + 1] = id
     results[#results + 1] = 1
-  elseif #redis.call('XPENDING', stream, group, id, id, 1) > 0 or
-      #redis.call('XRANGE', stream, id, id, 'COUNT', 1) == 0 then
+  elseif #redis.call('XPENDING', stream, group, id, id, 1) > 0 then
     results[#results + 1] = 0
+  elseif #redis.call('XRANGE', stream, id, id, 'COUNT', 1) == 0 then
+    results[#results + 1] = 1
   else
     results[#results + 1] = is_ahead(id) and 2 or 3
   end
