@@ -31,8 +31,8 @@ Error check_client_name(std::string_view name) {
 // The options, checked.  Everything they hand over is in *config, whatever is wrong.
 Error take_engine_options(const pulse_engine_options* given, EngineConfig* config) {
   pulse_engine_options o;
-  Error error = take_options(given, &o, "pulse_engine_options");
-  if (!error.ok()) return error;
+  const Error unfit = take_options(given, &o, "pulse_engine_options");
+  Error error;
   config->log = LogTarget(o.log, o.log_user_data, o.log_destroy);
   config->thread_start = o.thread_start;
   config->thread_start_user_data = o.thread_start_user_data;
@@ -42,6 +42,7 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
     if (!error.ok()) return error;
     config->state_target = make_ref<SharedTarget>(std::move(target));
   }
+  if (!unfit.ok()) return unfit;
   if (o.reserved != 0) {
     return Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_engine_options: reserved must be 0");
   }

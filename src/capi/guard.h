@@ -39,6 +39,9 @@ Error take_options(const T* given, T* out, std::string_view what) {
   if (size < sizeof(size_t)) {
     return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "{}: size {} is no size of this struct", what, size);
   }
+  // First of all, so that what was handed over is known even if the call fails.
+  std::memcpy(static_cast<void*>(out), given, std::min(size, sizeof *out));
+  out->size = sizeof *out;
   const auto* bytes = reinterpret_cast<const char*>(given);
   for (size_t i = sizeof *out; i < size; i++) {
     if (bytes[i] != 0) {
@@ -46,8 +49,6 @@ Error take_options(const T* given, T* out, std::string_view what) {
                          "{}: byte {} is set, but this library knows only {} bytes", what, i, sizeof *out);
     }
   }
-  std::memcpy(static_cast<void*>(out), given, std::min(size, sizeof *out));
-  out->size = sizeof *out;
   return {};
 }
 

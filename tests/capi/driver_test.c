@@ -1,11 +1,11 @@
 /* engine.h: the two drivers, re-entrance, and forked children. */
-#include "fixture.h"
-
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "fixture.h"
 
 static bool is_readable(int fd, int timeout_ms) {
   struct pollfd p = {fd, POLLIN, 0};
@@ -40,13 +40,12 @@ static void call_blocking_forms(const pulse_event *event, void *user_data) {
   r->destroy = pulse_stream_destroy_wait(r->stream, -1, NULL);
   r->info = pulse_stream_info_wait(r->stream, &info, -1, NULL);
   r->reader_ready = pulse_reader_ready_wait(r->reader, -1, NULL);
-  r->reader_add = pulse_reader_add_stream_wait(r->reader, r->stream, PULSE_START_OLDEST, NULL, -1,
-                                               NULL);
+  r->reader_add =
+      pulse_reader_add_stream_wait(r->reader, r->stream, PULSE_START_OLDEST, NULL, -1, NULL);
   r->reader_remove = pulse_reader_remove_stream_wait(r->reader, r->stream, -1, NULL);
   r->reader_close = pulse_reader_close_wait(r->reader, -1, NULL);
   r->sink_ready = pulse_sink_ready_wait(r->sink, -1, NULL);
-  r->sink_add =
-      pulse_sink_add_stream_wait(r->sink, r->stream, PULSE_START_OLDEST, NULL, -1, NULL);
+  r->sink_add = pulse_sink_add_stream_wait(r->sink, r->stream, PULSE_START_OLDEST, NULL, -1, NULL);
   r->sink_remove = pulse_sink_remove_stream_wait(r->sink, r->stream, -1, NULL);
   r->sink_close = pulse_sink_close_wait(r->sink, -1, NULL);
   r->run_once = (pulse_status)pulse_engine_run_once(r->engine, 0, 0);
@@ -66,17 +65,17 @@ static void blocking_calls_in_an_inline_callback_are_reentrant(void **state) {
   target.user_data = &r;
   assert_ok(pulse_engine_ping(r.engine, &target, NULL, fx_err()));
   fx_until(fx, __atomic_load_n(&r.done, __ATOMIC_SEQ_CST) == 1);
-  const pulse_status refused[] = {r.ready,        r.ping,          r.close,        r.add,
-                                  r.batch,        r.remove,        r.destroy,      r.info,
-                                  r.reader_ready, r.reader_add,    r.reader_remove, r.reader_close,
-                                  r.sink_ready,   r.sink_add,      r.sink_remove,  r.sink_close};
+  const pulse_status refused[] = {r.ready,        r.ping,       r.close,         r.add,
+                                  r.batch,        r.remove,     r.destroy,       r.info,
+                                  r.reader_ready, r.reader_add, r.reader_remove, r.reader_close,
+                                  r.sink_ready,   r.sink_add,   r.sink_remove,   r.sink_close};
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; ++i) {
     if (refused[i] != PULSE_ERR_REENTRANT) {
       fail_msg("call %zu answered %s", i, pulse_status_name(refused[i]));
     }
   }
-  assert_int_equal(r.run_once, fx->driver == PULSE_DRIVER_MANUAL ? PULSE_ERR_REENTRANT
-                                                                 : PULSE_ERR_INVALID);
+  assert_int_equal(r.run_once,
+                   fx->driver == PULSE_DRIVER_MANUAL ? PULSE_ERR_REENTRANT : PULSE_ERR_INVALID);
   /* Calls that do not block work there, and none of the refused did anything. */
   assert_int_equal(r.async, PULSE_OK);
   fx_until(fx, fx_redis_int(fx, "XLEN pulse:stream:s") == 1);
@@ -87,8 +86,7 @@ static void wait_in_callback(const pulse_event *event, void *user_data) {
   (void)event;
   reentrance *r = user_data;
   r->ping = pulse_engine_ping_wait(r->engine, NULL, TS_DEADLINE_MS, NULL);
-  r->add =
-      pulse_stream_add_wait(r->stream, "n", 1, "p", 1, NULL, NULL, TS_DEADLINE_MS, NULL);
+  r->add = pulse_stream_add_wait(r->stream, "n", 1, "p", 1, NULL, NULL, TS_DEADLINE_MS, NULL);
   r->done = 1;
 }
 
@@ -377,6 +375,8 @@ static int check_forked(pulse_engine *engine, pulse_stream *stream, pulse_reader
 static int child_opens_its_own(const char *url) {
   pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
   options.url = url;
+  /* Sanitizers cannot start threads after a fork. */
+  options.driver = ts_is_sanitized() ? PULSE_DRIVER_MANUAL : PULSE_DRIVER_THREAD;
   pulse_engine *engine = NULL;
   if (pulse_engine_open(&options, &engine, NULL) != PULSE_OK) return 20;
   if (pulse_engine_ping_wait(engine, NULL, TS_DEADLINE_MS, NULL) != PULSE_OK) return 21;

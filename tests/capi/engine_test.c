@@ -1,7 +1,6 @@
 /* engine.h: life cycle, states, limits, deadlines, cancelling. */
 #include "fixture.h"
 
-
 /* A directory entry that nobody listens on. */
 static const char kNoServer[] = "unix:///nonexistent/pulse-test.sock";
 
@@ -105,8 +104,8 @@ static void close_is_idempotent_and_completes_what_is_under_way(void **state) {
   pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
   collector *c = fx_collector(fx);
   for (int i = 0; i < 10; ++i) {
-    assert_ok(pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, (uint64_t)i), NULL,
-                               fx_err()));
+    assert_ok(
+        pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, (uint64_t)i), NULL, fx_err()));
   }
   assert_ok(pulse_engine_close(engine));
   assert_ok(pulse_engine_close(engine));
@@ -142,9 +141,8 @@ static void two_engines_do_not_know_of_each_other(void **state) {
   pulse_engine *three = fx_ready(fx, NULL);
   pulse_stream *s3 = fx_stream_on(fx, three, "s", NULL);
   pulse_reader *reader = fx_reader(fx, s3, NULL, c2);
-  assert_status(PULSE_ERR_INVALID,
-                pulse_reader_add_stream(reader, s2, PULSE_START_OLDEST, NULL, NULL, NULL,
-                                        fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_reader_add_stream(reader, s2, PULSE_START_OLDEST, NULL,
+                                                           NULL, NULL, fx_err()));
 }
 
 static void cycle(fixture *fx) {
@@ -242,12 +240,11 @@ static void fail_fast_fails_at_once(void **state) {
   pulse_engine *engine = fx_open(fx, &options);
   pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
   collector *c = fx_collector(fx);
-  assert_status(PULSE_ERR_DISCONNECTED, pulse_stream_add(stream, "n", 1, "p", 1, NULL,
-                                                         col_target(c, 0), NULL, fx_err()));
-  assert_int_equal(col_destroyed(c), 1);
   assert_status(PULSE_ERR_DISCONNECTED,
-                pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, NULL, TS_DEADLINE_MS,
-                                      fx_err()));
+                pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, 0), NULL, fx_err()));
+  assert_int_equal(col_destroyed(c), 1);
+  assert_status(PULSE_ERR_DISCONNECTED, pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, NULL,
+                                                              TS_DEADLINE_MS, fx_err()));
   pulse_error error = PULSE_ERROR_INIT;
   assert_int_equal(pulse_engine_ping(engine, NULL, NULL, &error), PULSE_ERR_DISCONNECTED);
   assert_true(error.flags & PULSE_ERROR_RETRIABLE);
@@ -327,10 +324,10 @@ static void max_payload_bytes_is_exact(void **state) {
   pulse_engine *engine = fx_ready(fx, &options);
   pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
   static char payload[1001];
-  assert_ok(pulse_stream_add_wait(stream, "n", 1, payload, 1000, NULL, NULL, TS_DEADLINE_MS,
-                                  fx_err()));
-  assert_status(PULSE_ERR_TOO_LARGE, pulse_stream_add(stream, "n", 1, payload, 1001, NULL, NULL,
-                                                      NULL, fx_err()));
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, payload, 1000, NULL, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_status(PULSE_ERR_TOO_LARGE,
+                pulse_stream_add(stream, "n", 1, payload, 1001, NULL, NULL, NULL, fx_err()));
   pulse_bytes *bytes = pulse_bytes_new(payload, 1001);
   assert_status(PULSE_ERR_TOO_LARGE,
                 pulse_stream_add_bytes(stream, "n", 1, bytes, NULL, NULL, NULL, fx_err()));
@@ -388,8 +385,7 @@ static void cancel_of_what_was_not_sent(void **state) {
   pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
   collector *c = fx_collector(fx);
   uint64_t operation = 0;
-  assert_ok(
-      pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, 0), &operation, fx_err()));
+  assert_ok(pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, 0), &operation, fx_err()));
   assert_ok(pulse_operation_cancel(engine, operation));
   const ev *e = col_wait(c, PULSE_EVENT_ADDED, 0);
   assert_int_equal(e->status, PULSE_ERR_CANCELLED);
@@ -442,8 +438,7 @@ static void cancel_of_what_was_sent(void **state) {
   pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
   collector *c = fx_collector(fx);
   uint64_t operation = 0;
-  assert_ok(
-      pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, 0), &operation, fx_err()));
+  assert_ok(pulse_stream_add(stream, "n", 1, "p", 1, NULL, col_target(c, 0), &operation, fx_err()));
   fx_until(fx, ts_fault_count(fault, "XADD") == 1);
   assert_ok(pulse_operation_cancel(engine, operation));
   const ev *e = col_wait(c, PULSE_EVENT_ADDED, 0);

@@ -41,10 +41,31 @@ static void parse_reads_only_the_given_length(void **state) {
 static void parse_refuses_all_else(void **state) {
   (void)state;
   static const char *const bad[] = {
-      "",     "-",    "1-",    "-1",    "--1",   "1--1",  "1-2-3", "+1-2", "1-+2",
-      " 1-2", "1-2 ", "1 -2",  "0x1-2", "1.0-2", "$",     "*",     ">",    "1-2\n",
-      "a",    "1-a",  "1,2",   "18446744073709551616",    "18446744073709551616-0",
-      "0-18446744073709551616", "99999999999999999999999999999999999999999999",
+      "",
+      "-",
+      "1-",
+      "-1",
+      "--1",
+      "1--1",
+      "1-2-3",
+      "+1-2",
+      "1-+2",
+      " 1-2",
+      "1-2 ",
+      "1 -2",
+      "0x1-2",
+      "1.0-2",
+      "$",
+      "*",
+      ">",
+      "1-2\n",
+      "a",
+      "1-a",
+      "1,2",
+      "18446744073709551616",
+      "18446744073709551616-0",
+      "0-18446744073709551616",
+      "99999999999999999999999999999999999999999999",
   };
   pulse_event_id id;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
@@ -62,9 +83,8 @@ static void parse_refuses_all_else(void **state) {
 
 static void format_gives_text_that_parses_back(void **state) {
   (void)state;
-  static const pulse_event_id ids[] = {
-      {0, 0}, {1, 2}, {1795426131373u, 15}, {UINT64_MAX, 0}, {0, UINT64_MAX},
-      {UINT64_MAX, UINT64_MAX}};
+  static const pulse_event_id ids[] = {{0, 0},          {1, 2},          {1795426131373u, 15},
+                                       {UINT64_MAX, 0}, {0, UINT64_MAX}, {UINT64_MAX, UINT64_MAX}};
   static const char *const texts[] = {"0-0",
                                       "1-2",
                                       "1795426131373-15",
@@ -102,8 +122,9 @@ static void format_fits_or_writes_nothing(void **state) {
 
 static void compare_orders_by_time_then_sequence(void **state) {
   (void)state;
-  static const pulse_event_id ordered[] = {{0, 0}, {0, 1},          {0, UINT64_MAX}, {1, 0},
-                                           {9, 5}, {10, 0}, {UINT64_MAX, 0}, {UINT64_MAX, UINT64_MAX}};
+  static const pulse_event_id ordered[] = {
+      {0, 0}, {0, 1},  {0, UINT64_MAX}, {1, 0},
+      {9, 5}, {10, 0}, {UINT64_MAX, 0}, {UINT64_MAX, UINT64_MAX}};
   const int n = sizeof ordered / sizeof ordered[0];
   for (int i = 0; i < n; ++i) {
     for (int k = 0; k < n; ++k) {

@@ -438,8 +438,8 @@ pulse_reader *fx_reader(fixture *fx, pulse_stream *stream, const pulse_reader_op
 pulse_sink *fx_sink(fixture *fx, pulse_stream *stream, const char *name,
                     const pulse_sink_options *options, collector *to) {
   pulse_sink *sink = NULL;
-  assert_ok(pulse_sink_open(stream, name, strlen(name), options, col_target(to, 0), &sink,
-                            fx_err()));
+  assert_ok(
+      pulse_sink_open(stream, name, strlen(name), options, col_target(to, 0), &sink, fx_err()));
   remember(fx, A_SINK, sink);
   assert_ok(pulse_sink_ready_wait(sink, TS_DEADLINE_MS, fx_err()));
   return sink;

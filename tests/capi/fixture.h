@@ -7,6 +7,8 @@
 #ifndef PULSE_TESTS_CAPI_FIXTURE_H
 #define PULSE_TESTS_CAPI_FIXTURE_H
 
+#include <cmocka.h>
+#include <pulseengine/pulse.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,10 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#include <pulseengine/pulse.h>
 
 #include "support.h"
 
@@ -89,19 +87,17 @@ int fx_teardown(void **state);
 extern variant fx_variants[2][3];
 
 #define FX_TEST(test, driver_, delivery_, label) \
-  {#test " [" label "]", test, fx_setup, fx_teardown, &fx_variants[driver_][delivery_]}
+  { #test " [" label "]", test, fx_setup, fx_teardown, &fx_variants[driver_][delivery_] }
 
 /* Under both drivers; events are polled. */
-#define BOTH_DRIVERS(test)                         \
-  FX_TEST(test, 0, BY_POLL, "thread, polled"),     \
-      FX_TEST(test, 1, BY_POLL, "manual, polled")
+#define BOTH_DRIVERS(test) \
+  FX_TEST(test, 0, BY_POLL, "thread, polled"), FX_TEST(test, 1, BY_POLL, "manual, polled")
 
 /* Under both drivers and all three deliveries. */
-#define ALL_WAYS(test)                                   \
-  BOTH_DRIVERS(test),                                    \
-      FX_TEST(test, 0, BY_CALLBACK, "thread, inline"),   \
-      FX_TEST(test, 0, BY_DISPATCH, "thread, dispatched"), \
-      FX_TEST(test, 1, BY_CALLBACK, "manual, inline"),   \
+#define ALL_WAYS(test)                                                 \
+  BOTH_DRIVERS(test), FX_TEST(test, 0, BY_CALLBACK, "thread, inline"), \
+      FX_TEST(test, 0, BY_DISPATCH, "thread, dispatched"),             \
+      FX_TEST(test, 1, BY_CALLBACK, "manual, inline"),                 \
       FX_TEST(test, 1, BY_DISPATCH, "manual, dispatched")
 
 #define THREAD_ONLY(test) FX_TEST(test, 0, BY_POLL, "thread, polled")
@@ -127,10 +123,10 @@ void fx_check_text(const char *got, size_t got_len, const char *expected, size_t
   fx_check_text((event)->field, (event)->field##_len, expected, strlen(expected), #field, \
                 __FILE__, __LINE__)
 
-#define assert_id_equal(a, b)                     \
-  do {                                            \
-    assert_int_equal((a).ms, (b).ms);             \
-    assert_int_equal((a).seq, (b).seq);           \
+#define assert_id_equal(a, b)           \
+  do {                                  \
+    assert_int_equal((a).ms, (b).ms);   \
+    assert_int_equal((a).seq, (b).seq); \
   } while (0)
 
 /* --- waiting --------------------------------------------------------------- */
@@ -138,13 +134,13 @@ void fx_check_text(const char *got, size_t got_len, const char *expected, size_t
 /* Drives manual engines, drains queues, waits a moment if nothing happened. */
 void fx_pump(fixture *fx);
 
-#define fx_until(fx, condition)                                            \
-  do {                                                                     \
-    int64_t fx_end_ = ts_now_ms() + TS_DEADLINE_MS;                        \
-    while (!(condition)) {                                                 \
+#define fx_until(fx, condition)                                              \
+  do {                                                                       \
+    int64_t fx_end_ = ts_now_ms() + TS_DEADLINE_MS;                          \
+    while (!(condition)) {                                                   \
       if (ts_now_ms() > fx_end_) fail_msg("never happened: %s", #condition); \
-      fx_pump(fx);                                                         \
-    }                                                                      \
+      fx_pump(fx);                                                           \
+    }                                                                        \
   } while (0)
 
 /* Runs fn(arg) on another thread, pumping on this one until it has returned. */
@@ -211,7 +207,8 @@ int64_t fx_redis_int(fixture *fx, const char *format, ...) __attribute__((format
 /* The same, whether it answers this text. */
 bool fx_redis_is(fixture *fx, const char *expected, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* How many events are pending in the group "pulse:stream:<stream>", "group"; -1 without the group. */
+/* How many events are pending in the group "pulse:stream:<stream>", "group"; -1 without the group.
+ */
 int64_t fx_pending(fixture *fx, const char *stream, const char *group);
 
 #endif

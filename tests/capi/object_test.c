@@ -202,10 +202,10 @@ static void null_arguments_are_refused(void **state) {
   assert_status(bad, pulse_stream_add(s, NULL, 1, "p", 1, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_stream_add(s, "n", 1, NULL, 1, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_stream_add_wait(s, NULL, 1, "p", 1, NULL, &id, 0, fx_err()));
-  assert_status(bad, pulse_stream_add_bytes(s, "n", 1, NULL, NULL, col_target(c, 1), NULL,
-                                            fx_err()));
-  assert_status(bad, pulse_stream_add_batch(s, NULL, sizeof item, 1, NULL, col_target(c, 1), NULL,
-                                            fx_err()));
+  assert_status(bad,
+                pulse_stream_add_bytes(s, "n", 1, NULL, NULL, col_target(c, 1), NULL, fx_err()));
+  assert_status(
+      bad, pulse_stream_add_batch(s, NULL, sizeof item, 1, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_stream_remove(s, NULL, 1, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_stream_info_wait(s, NULL, TS_DEADLINE_MS, fx_err()));
   pulse_reader *reader = NULL;
@@ -217,12 +217,12 @@ static void null_arguments_are_refused(void **state) {
   assert_status(bad, pulse_sink_open(s, "g", 1, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_reader_add_stream(h.reader, NULL, PULSE_START_OLDEST, NULL,
                                              col_target(c, 1), NULL, fx_err()));
-  assert_status(bad, pulse_reader_add_stream(h.reader, s, PULSE_START_AFTER, NULL,
-                                             col_target(c, 1), NULL, fx_err()));
+  assert_status(bad, pulse_reader_add_stream(h.reader, s, PULSE_START_AFTER, NULL, col_target(c, 1),
+                                             NULL, fx_err()));
   assert_status(bad, pulse_reader_remove_stream(h.reader, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_reader_get_metrics(h.reader, NULL));
-  assert_status(bad, pulse_sink_add_stream(h.sink, NULL, PULSE_START_OLDEST, NULL,
-                                           col_target(c, 1), NULL, fx_err()));
+  assert_status(bad, pulse_sink_add_stream(h.sink, NULL, PULSE_START_OLDEST, NULL, col_target(c, 1),
+                                           NULL, fx_err()));
   assert_status(bad, pulse_sink_remove_stream(h.sink, NULL, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_sink_ack(h.sink, NULL, 1, col_target(c, 1), NULL, fx_err()));
   assert_status(bad, pulse_sink_release(h.sink, NULL, 1, col_target(c, 1), NULL, fx_err()));
@@ -490,7 +490,9 @@ static void on_log(pulse_log_level level, const char *text, size_t text_len, voi
   (void)text_len;
   (void)user_data;
 }
-static void count_destroy(void *user_data) { __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST); }
+static void count_destroy(void *user_data) {
+  __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
+}
 
 static void the_log_is_destroyed_once(void **state) {
   fixture *fx = *state;
@@ -508,6 +510,48 @@ static void the_log_is_destroyed_once(void **state) {
   options.url = "nonsense";
   assert_status(PULSE_ERR_INVALID, pulse_engine_open(&options, &engine, fx_err()));
   assert_int_equal(__atomic_load_n(&destroyed, __ATOMIC_SEQ_CST), 2);
+}
+
+/* A newer caller's option that is not known here: what it handed over is given
+ * back all the same. */
+static void destroy_runs_when_an_option_is_unknown(void **state) {
+  fixture *fx = *state;
+  collector *c = fx_collector(fx);
+  int destroyed = 0;
+  struct {
+    pulse_engine_options options;
+    uint64_t newer;
+  } o;
+  memset(&o, 0, sizeof o);
+  o.options = fx_options(fx);
+  o.options.size = sizeof o;
+  o.options.log = on_log;
+  o.options.log_user_data = &destroyed;
+  o.options.log_destroy = count_destroy;
+  o.options.state_target = col_target(c, 0);
+  o.newer = 1;
+  pulse_engine *engine = NULL;
+  assert_status(PULSE_ERR_UNKNOWN_OPTION, pulse_engine_open(&o.options, &engine, fx_err()));
+  assert_int_equal(destroyed, 1);
+  assert_int_equal(col_destroyed(c), 1);
+  struct {
+    pulse_add_options options;
+    uint64_t newer;
+  } a = {PULSE_ADD_OPTIONS_INIT, 1};
+  a.options.size = sizeof a;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  assert_status(PULSE_ERR_UNKNOWN_OPTION, pulse_stream_add(stream, "n", 1, "p", 1, &a.options,
+                                                           col_target(c, 0), NULL, fx_err()));
+  assert_int_equal(col_destroyed(c), 2);
+  struct {
+    pulse_sink_options options;
+    uint64_t newer;
+  } k = {PULSE_SINK_OPTIONS_INIT, 1};
+  k.options.size = sizeof k;
+  pulse_sink *sink = NULL;
+  assert_status(PULSE_ERR_UNKNOWN_OPTION,
+                pulse_sink_open(stream, "g", 1, &k.options, col_target(c, 0), &sink, fx_err()));
+  assert_int_equal(col_destroyed(c), 3);
 }
 
 int main(void) {
@@ -532,6 +576,7 @@ int main(void) {
       ALL_WAYS(destroy_runs_before_a_failing_call_returns),
       ALL_WAYS(destroy_of_an_object_runs_after_its_closed_event),
       BOTH_DRIVERS(the_log_is_destroyed_once),
+      BOTH_DRIVERS(destroy_runs_when_an_option_is_unknown),
   };
   return cmocka_run_group_tests_name("objects", tests, fx_group_setup, fx_group_teardown);
 }

@@ -3,15 +3,15 @@
 
 /* --- initialisers ---------------------------------------------------------- */
 
-#define ASSERT_INIT(type, init, MACRO)                  \
-  do {                                                  \
-    type by_call;                                       \
-    memset(&by_call, 0xa5, sizeof by_call);             \
-    init(&by_call);                                     \
-    static const type by_macro = MACRO;                 \
+#define ASSERT_INIT(type, init, MACRO)                        \
+  do {                                                        \
+    type by_call;                                             \
+    memset(&by_call, 0xa5, sizeof by_call);                   \
+    init(&by_call);                                           \
+    static const type by_macro = MACRO;                       \
     assert_memory_equal(&by_call, &by_macro, sizeof by_call); \
-    assert_int_equal(by_call.size, sizeof by_call);     \
-    init(NULL);                                         \
+    assert_int_equal(by_call.size, sizeof by_call);           \
+    init(NULL);                                               \
   } while (0)
 
 static void init_calls_give_the_bytes_of_the_macros(void **state) {
@@ -191,9 +191,7 @@ static void metrics_sizes(void **state) {
     unsigned char bytes[1024];
   } m;
   for (int which = 0; which < 3; ++which) {
-    const size_t full = which == 0   ? sizeof m.engine
-                        : which == 1 ? sizeof m.reader
-                                     : sizeof m.sink;
+    const size_t full = which == 0 ? sizeof m.engine : which == 1 ? sizeof m.reader : sizeof m.sink;
     const size_t sizes[] = {0, 4, full, full + 64};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
       memset(&m, 0x5a, sizeof m);
@@ -233,8 +231,8 @@ static void check_bounds(fixture *fx, const void *known, size_t size, const boun
     if (b->width == 8) memcpy(bytes + b->offset, &b->value, 8);
     pulse_status status = use(fx, bytes);
     if (status != b->expected) {
-      fail_msg("%s = %lld: %s, not %s; %s", b->name, (long long)b->value,
-               pulse_status_name(status), pulse_status_name(b->expected), fx_message());
+      fail_msg("%s = %lld: %s, not %s; %s", b->name, (long long)b->value, pulse_status_name(status),
+               pulse_status_name(b->expected), fx_message());
     }
     if (status == PULSE_ERR_INVALID && strstr(fx_message(), b->name) == NULL) {
       fail_msg("%s = %lld: the message does not name it: %s", b->name, (long long)b->value,
@@ -249,7 +247,8 @@ static const int64_t kGiB = 1024 * 1024 * 1024;
 static void engine_options_bounds(void **state) {
   fixture *fx = *state;
   pulse_engine_options options = fx_options(fx);
-#define E(field, value, status) {FIELD(pulse_engine_options, field), value, status}
+#define E(field, value, status) \
+  { FIELD(pulse_engine_options, field), value, status }
   const bound bounds[] = {
       E(driver, 2, PULSE_ERR_INVALID),
       E(driver, -1, PULSE_ERR_INVALID),
@@ -304,7 +303,8 @@ static void engine_options_bounds(void **state) {
 
 static void stream_options_bounds(void **state) {
   pulse_stream_options options = PULSE_STREAM_OPTIONS_INIT;
-#define S(field, value, status) {FIELD(pulse_stream_options, field), value, status}
+#define S(field, value, status) \
+  { FIELD(pulse_stream_options, field), value, status }
   const bound bounds[] = {
       S(max_len, 1, PULSE_OK),
       S(max_len, PULSE_UNLIMITED, PULSE_OK),
@@ -325,7 +325,8 @@ static void stream_options_bounds(void **state) {
 
 static void reader_options_bounds(void **state) {
   pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
-#define R(field, value, status) {FIELD(pulse_reader_options, field), value, status}
+#define R(field, value, status) \
+  { FIELD(pulse_reader_options, field), value, status }
   const bound bounds[] = {
       R(start, PULSE_START_OLDEST, PULSE_OK),
       R(start, PULSE_START_AFTER, PULSE_OK),
@@ -352,7 +353,8 @@ static void reader_options_bounds(void **state) {
 
 static void sink_options_bounds(void **state) {
   pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
-#define K(field, value, status) {FIELD(pulse_sink_options, field), value, status}
+#define K(field, value, status) \
+  { FIELD(pulse_sink_options, field), value, status }
   const bound bounds[] = {
       K(start, PULSE_START_OLDEST, PULSE_OK),
       K(start, 4, PULSE_ERR_INVALID),
@@ -391,7 +393,8 @@ static void sink_options_bounds(void **state) {
 
 static void add_options_bounds(void **state) {
   pulse_add_options options = PULSE_ADD_OPTIONS_INIT;
-#define A(field, value, status) {FIELD(pulse_add_options, field), value, status}
+#define A(field, value, status) \
+  { FIELD(pulse_add_options, field), value, status }
   const bound bounds[] = {
       A(timeout_ms, 1, PULSE_OK),
       A(timeout_ms, PULSE_FOREVER, PULSE_OK),

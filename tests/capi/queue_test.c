@@ -1,8 +1,8 @@
 /* queue.h: polling, dispatching, descriptor, wake-up, close. */
-#include "fixture.h"
-
 #include <poll.h>
 #include <pthread.h>
+
+#include "fixture.h"
 
 static bool is_readable(int fd, int timeout_ms) {
   struct pollfd p = {fd, POLLIN, 0};
@@ -46,8 +46,7 @@ static void bad_arguments_are_refused(void **state) {
   assert_int_equal(pulse_queue_poll(c->queue, &event, sizeof event, 0, 0), PULSE_ERR_INVALID);
   assert_int_equal(pulse_queue_poll(c->queue, NULL, sizeof event, 1, 0), PULSE_ERR_INVALID);
   assert_int_equal(pulse_queue_poll(c->queue, &event, 0, 1, 0), PULSE_ERR_INVALID);
-  assert_int_equal(pulse_queue_poll(c->queue, &event, sizeof(size_t) - 1, 1, 0),
-                   PULSE_ERR_INVALID);
+  assert_int_equal(pulse_queue_poll(c->queue, &event, sizeof(size_t) - 1, 1, 0), PULSE_ERR_INVALID);
   assert_int_equal(pulse_queue_poll(c->queue, &event, sizeof event, 1, 0), 1);
 }
 

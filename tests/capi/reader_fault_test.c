@@ -19,10 +19,9 @@ static int proxy_teardown(void **state) {
 }
 
 #define PROXY_TEST(test, driver, delivery, label) \
-  {#test " [" label "]", test, proxy_setup, proxy_teardown, &fx_variants[driver][delivery]}
-#define PROXY_BOTH(test)                            \
-  PROXY_TEST(test, 0, BY_POLL, "thread, polled"),   \
-      PROXY_TEST(test, 1, BY_POLL, "manual, polled")
+  { #test " [" label "]", test, proxy_setup, proxy_teardown, &fx_variants[driver][delivery] }
+#define PROXY_BOTH(test) \
+  PROXY_TEST(test, 0, BY_POLL, "thread, polled"), PROXY_TEST(test, 1, BY_POLL, "manual, polled")
 
 static pulse_stream *stream_behind_proxy(fixture *fx) {
   pulse_engine_options options = fx_options(fx);
@@ -108,7 +107,8 @@ static void killed_clients_double_and_lose_nothing(void **state) {
   int total = 0;
   for (int round = 0; round < 20; ++round) {
     raw_add(fx, total, total + 25);
-    ts_reply_free(ts_command(fx->server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
+    ts_reply_free(
+        ts_command(fx->server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
     raw_add(fx, total + 25, total + 50);
     total += 50;
     if (round % 4 == 3) col_wait(c, PULSE_EVENT_MESSAGE, (size_t)total - 1);

@@ -145,11 +145,11 @@ static void start_positions(void **state) {
     pulse_event_id id;
     const char *first; /* name of the first event that is seen */
   } cases[] = {
-      {PULSE_START_OLDEST, {0, 0}, "1"},       {PULSE_START_AFTER, {0, 0}, "1"},
-      {PULSE_START_AFTER, {1000, 0}, "15"},    {PULSE_START_AFTER, {2000, 5}, "3"},
-      {PULSE_START_AFTER, {1500, 7}, "2"},     {PULSE_START_TIME, {2000, 0}, "2"},
-      {PULSE_START_TIME, {0, 0}, "1"},         {PULSE_START_TIME, {2001, 0}, "3"},
-      {PULSE_START_NEWEST, {0, 0}, "later"},   {PULSE_START_AFTER, {3000, 5}, "later"},
+      {PULSE_START_OLDEST, {0, 0}, "1"},      {PULSE_START_AFTER, {0, 0}, "1"},
+      {PULSE_START_AFTER, {1000, 0}, "15"},   {PULSE_START_AFTER, {2000, 5}, "3"},
+      {PULSE_START_AFTER, {1500, 7}, "2"},    {PULSE_START_TIME, {2000, 0}, "2"},
+      {PULSE_START_TIME, {0, 0}, "1"},        {PULSE_START_TIME, {2001, 0}, "3"},
+      {PULSE_START_NEWEST, {0, 0}, "later"},  {PULSE_START_AFTER, {3000, 5}, "later"},
       {PULSE_START_TIME, {3001, 0}, "later"},
   };
   enum { kCases = sizeof cases / sizeof cases[0] };
@@ -185,21 +185,23 @@ static void topics_and_patterns_choose(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = fx_stream(fx, "s", NULL);
   /* names: the topics; the last event is for all */
-  static const char *const topics[] = {"order", "order.new", "preorder", "Order", "a\xff" "b", "end"};
+  static const char *const topics[] = {"order",
+                                       "order.new",
+                                       "preorder",
+                                       "Order",
+                                       "a\xff"
+                                       "b",
+                                       "end"};
   const struct {
     const char *topic;
     const char *pattern;
     const char *seen; /* indexes into topics */
   } cases[] = {
-      {"order", NULL, "0"},
-      {"nothing", NULL, ""},
+      {"order", NULL, "0"},     {"nothing", NULL, ""},
       {NULL, "order", "012"}, /* not anchored */
-      {NULL, "^order$", "0"},
-      {NULL, "(?i)^order", "013"},
-      {NULL, "^order\\.", "1"},
-      {NULL, "^a.b$", "4"}, /* bytes that are no UTF-8 count as U+FFFD */
-      {NULL, "\\x{FFFD}", "4"},
-      {NULL, "[^a-z.O]", "4"},
+      {NULL, "^order$", "0"},   {NULL, "(?i)^order", "013"},
+      {NULL, "^order\\.", "1"}, {NULL, "^a.b$", "4"}, /* bytes that are no UTF-8 count as U+FFFD */
+      {NULL, "\\x{FFFD}", "4"}, {NULL, "[^a-z.O]", "4"},
   };
   enum { kCases = sizeof cases / sizeof cases[0] };
   collector *c[kCases];
@@ -309,8 +311,8 @@ static void added_streams_start_where_told(void **state) {
   assert_int_equal(e->operation, operation);
   assert_ok(pulse_reader_add_stream_wait(reader, s3, PULSE_START_AFTER, &first, TS_DEADLINE_MS,
                                          fx_err()));
-  assert_ok(pulse_reader_add_stream_wait(reader, s4, PULSE_START_NEWEST, NULL, TS_DEADLINE_MS,
-                                         fx_err()));
+  assert_ok(
+      pulse_reader_add_stream_wait(reader, s4, PULSE_START_NEWEST, NULL, TS_DEADLINE_MS, fx_err()));
   fx_add(s4, "s4-b", "p");
   fx_add(s1, "s1-a", "p");
   fx_until(fx, col_count_kind(c, PULSE_EVENT_MESSAGE) == 5);
@@ -323,8 +325,8 @@ static void added_streams_start_where_told(void **state) {
   }
   for (size_t k = 0; k < 5; ++k) assert_true(seen[k]);
   /* What is read already is not read again. */
-  assert_ok(pulse_reader_add_stream_wait(reader, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS,
-                                         fx_err()));
+  assert_ok(
+      pulse_reader_add_stream_wait(reader, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS, fx_err()));
   fx_add(s2, "s2-c", "p");
   assert_text(col_wait(c, PULSE_EVENT_MESSAGE, 5), name, "s2-c");
 }
@@ -335,8 +337,8 @@ static void a_removed_stream_is_silent(void **state) {
   pulse_stream *s2 = fx_stream(fx, "s2", NULL);
   collector *c = fx_collector(fx), *done = fx_collector(fx);
   pulse_reader *reader = fx_reader(fx, s1, NULL, c);
-  assert_ok(pulse_reader_add_stream_wait(reader, s2, PULSE_START_NEWEST, NULL, TS_DEADLINE_MS,
-                                         fx_err()));
+  assert_ok(
+      pulse_reader_add_stream_wait(reader, s2, PULSE_START_NEWEST, NULL, TS_DEADLINE_MS, fx_err()));
   fx_add(s2, "seen", "p");
   col_wait(c, PULSE_EVENT_MESSAGE, 0);
   assert_ok(pulse_reader_remove_stream(reader, s2, col_target(done, 0), NULL, fx_err()));
@@ -346,8 +348,8 @@ static void a_removed_stream_is_silent(void **state) {
   assert_text(col_wait(c, PULSE_EVENT_MESSAGE, 1), name, "other");
   assert_status(PULSE_ERR_NOT_FOUND,
                 pulse_reader_remove_stream_wait(reader, s2, TS_DEADLINE_MS, fx_err()));
-  assert_ok(pulse_reader_add_stream_wait(reader, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS,
-                                         fx_err()));
+  assert_ok(
+      pulse_reader_add_stream_wait(reader, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS, fx_err()));
   col_wait(c, PULSE_EVENT_MESSAGE, 3);
   assert_text(col_find(c, PULSE_EVENT_MESSAGE, 3), name, "unseen");
 }

@@ -181,11 +181,12 @@ static void killed_clients_lose_no_event_and_no_ack(void **state) {
       snprintf(name, sizeof name, "%d", round * kEach + i);
       fx_redis_int(fx, "XADD pulse:stream:s * n %s p x", name);
     }
-    ts_reply_free(ts_command(fx->server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
+    ts_reply_free(
+        ts_command(fx->server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
     ts_reply_free(ts_command(fx->server, "CLIENT", "KILL", "TYPE", "pubsub", NULL));
     for (; acked < col_count_kind(c, PULSE_EVENT_MESSAGE); ++acked) {
-      assert_ok(pulse_sink_ack(sink, &message(c, acked)->ack, 1, col_target(done, 0), NULL,
-                               fx_err()));
+      assert_ok(
+          pulse_sink_ack(sink, &message(c, acked)->ack, 1, col_target(done, 0), NULL, fx_err()));
     }
     if (round % 3 == 2) col_wait(c, PULSE_EVENT_RECONNECTED, (size_t)round / 3);
   }

@@ -1,7 +1,7 @@
 /* sink.h: what becomes of events whose consumer died, let go, or is slow. */
-#include "fixture.h"
-
 #include <signal.h>
+
+#include "fixture.h"
 
 enum { kShortGraceMs = 300, kNeverMs = 3600000 };
 
@@ -98,8 +98,7 @@ static void many_events_of_a_dead_consumer(void **state) {
   fx_sink(fx, stream, "g", &options, c);
   message(c, kCount - 1);
   for (size_t i = 1; i < kCount; ++i) {
-    assert_int_equal(
-        pulse_event_id_compare(&message(c, i - 1)->id, &message(c, i)->id), -1);
+    assert_int_equal(pulse_event_id_compare(&message(c, i - 1)->id, &message(c, i)->id), -1);
   }
 }
 

@@ -78,7 +78,8 @@ static void bad_acks_are_refused(void **state) {
   const ev *theirs = message(other, 0);
   pulse_ack_handle *many = calloc(65537, sizeof *many);
   for (int i = 0; i < 65537; ++i) many[i] = mine->ack;
-#define ACK(handles, count) pulse_sink_ack(sink, handles, count, col_target(done, 0), NULL, fx_err())
+#define ACK(handles, count) \
+  pulse_sink_ack(sink, handles, count, col_target(done, 0), NULL, fx_err())
 #define RELEASE(handles, count) \
   pulse_sink_release(sink, handles, count, col_target(done, 0), NULL, fx_err())
   assert_status(PULSE_ERR_INVALID, ACK(&theirs->ack, 1));
@@ -196,11 +197,13 @@ static void sinks_of_one_name_share(void **state) {
   pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
   options.max_pending = 40;
   collector *c[2] = {fx_collector(fx), fx_collector(fx)};
-  pulse_sink *sinks[2] = {fx_sink(fx, s1, "g", &options, c[0]), fx_sink(fx, s2, "g", &options, c[1])};
+  pulse_sink *sinks[2] = {fx_sink(fx, s1, "g", &options, c[0]),
+                          fx_sink(fx, s2, "g", &options, c[1])};
   pulse_event_id ids[kCount];
   for (int i = 0; i < kCount; ++i) ids[i] = fx_add(s1, "n", "p");
-  fx_until(fx, col_count_kind(c[0], PULSE_EVENT_MESSAGE) + col_count_kind(c[1], PULSE_EVENT_MESSAGE) ==
-                   kCount);
+  fx_until(fx,
+           col_count_kind(c[0], PULSE_EVENT_MESSAGE) + col_count_kind(c[1], PULSE_EVENT_MESSAGE) ==
+               kCount);
   int seen[kCount] = {0};
   for (int k = 0; k < 2; ++k) {
     size_t count = col_count_kind(c[k], PULSE_EVENT_MESSAGE);
@@ -347,7 +350,9 @@ static void what_the_filter_turns_down_is_acked(void **state) {
   fx_add_topic(stream, "0", "p", "t0");
   fx_add_topic(stream, "1", "p", "t1");
   fx_add(stream, "2", "p");
-  fx_add_topic(stream, "3", "p", "\xff" "1");
+  fx_add_topic(stream, "3", "p",
+               "\xff"
+               "1");
   fx_add_topic(stream, "4", "p", "t1");
   assert_text(message(c, 0), name, "1");
   assert_text(message(c, 1), name, "4");
@@ -429,8 +434,8 @@ static void streams_are_added_and_removed(void **state) {
   assert_int_equal(fx_pending(fx, "s2", "g"), 0);
   assert_int_equal(fx_redis_int(fx, "HEXISTS map:stream:s2:sinks:content g"), 1);
   /* No effect when it is read already. */
-  assert_ok(pulse_sink_add_stream_wait(sink, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS,
-                                       fx_err()));
+  assert_ok(
+      pulse_sink_add_stream_wait(sink, s2, PULSE_START_OLDEST, NULL, TS_DEADLINE_MS, fx_err()));
   assert_ok(pulse_sink_remove_stream(sink, s2, col_target(done, 0), NULL, fx_err()));
   assert_int_equal(col_wait(done, PULSE_EVENT_STREAM_REMOVED, 0)->status, PULSE_OK);
   /* No other consumer is left: the group is gone, and so is the map's entry. */

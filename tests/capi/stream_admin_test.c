@@ -67,8 +67,8 @@ static void a_waiting_batch_fills_the_results(void **state) {
   pulse_result results[100];
   memset(items, 0, sizeof items);
   for (int i = 0; i < 100; ++i) items[i].item = item("n", "p");
-  assert_ok(pulse_stream_add_batch_wait(stream, &items[0].item, sizeof items[0], 100, NULL,
-                                        results, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_stream_add_batch_wait(stream, &items[0].item, sizeof items[0], 100, NULL, results,
+                                        TS_DEADLINE_MS, fx_err()));
   for (int i = 0; i < 100; ++i) {
     assert_int_equal(results[i].status, PULSE_OK);
     assert_true(results[i].id.ms > 0);
@@ -213,7 +213,8 @@ static void destroy_tells_the_sinks_through_their_map(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = fx_stream(fx, "s", NULL);
   fx_add(stream, "a", "1");
-  fx_redis(fx, "HSET map:stream:s:sinks:content g [\"01M83VS7NEB4BQJW3YR36K2YQE\"] =rev 7 =kind set");
+  fx_redis(fx,
+           "HSET map:stream:s:sinks:content g [\"01M83VS7NEB4BQJW3YR36K2YQE\"] =rev 7 =kind set");
   ts_connection *listener = ts_connection_open(fx->server);
   ts_reply_free(ts_connection_command(listener, "SUBSCRIBE", "map:stream:s:sinks:updates", NULL));
   assert_ok(pulse_stream_destroy_wait(stream, TS_DEADLINE_MS, fx_err()));

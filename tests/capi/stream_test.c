@@ -14,10 +14,10 @@ static void assert_fields(const ts_reply *fields, size_t count, const char *cons
   }
 }
 
-#define ASSERT_FIELDS(fields, ...)                                                      \
-  do {                                                                                  \
-    const char *const expected_[] = {__VA_ARGS__};                                      \
-    assert_fields(fields, sizeof expected_ / sizeof expected_[0], expected_);           \
+#define ASSERT_FIELDS(fields, ...)                                            \
+  do {                                                                        \
+    const char *const expected_[] = {__VA_ARGS__};                            \
+    assert_fields(fields, sizeof expected_ / sizeof expected_[0], expected_); \
   } while (0)
 
 static char *id_text(pulse_event_id id) {
@@ -46,8 +46,8 @@ static void stream_names_follow_the_rule(void **state) {
   const char *const bad[] = {"a b", "a*", "a?", "[a", "a]", " "};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
     stream = NULL;
-    assert_status(PULSE_ERR_INVALID, pulse_stream_open(engine, bad[i], strlen(bad[i]), NULL,
-                                                       &stream, fx_err()));
+    assert_status(PULSE_ERR_INVALID,
+                  pulse_stream_open(engine, bad[i], strlen(bad[i]), NULL, &stream, fx_err()));
     assert_null(stream);
   }
   assert_status(PULSE_ERR_INVALID, pulse_stream_open(engine, "", 0, NULL, &stream, fx_err()));
@@ -104,14 +104,14 @@ static void topics_and_headers_follow_the_payload(void **state) {
   options.topic_len = 2;
   options.headers = headers;
   options.header_count = 2;
-  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, NULL, TS_DEADLINE_MS,
-                                  fx_err()));
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, NULL, TS_DEADLINE_MS, fx_err()));
   ASSERT_FIELDS(entry_fields(fx, "s", 0), "n", "n", "p", "p", "t", "t1", "h:traceparent",
                 "00-ab-cd-01", "h:empty", "");
   options.topic = NULL;
   options.topic_len = 0;
-  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, NULL, TS_DEADLINE_MS,
-                                  fx_err()));
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, NULL, TS_DEADLINE_MS, fx_err()));
   ASSERT_FIELDS(entry_fields(fx, "s", 1), "n", "n", "p", "p", "h:traceparent", "00-ab-cd-01",
                 "h:empty", "");
 }
@@ -138,8 +138,8 @@ static void any_byte_passes(void **state) {
   options.topic_len = 256;
   options.headers = &header;
   options.header_count = 1;
-  assert_ok(pulse_stream_add_wait(stream, all, 256, all, 256, &options, NULL, TS_DEADLINE_MS,
-                                  fx_err()));
+  assert_ok(
+      pulse_stream_add_wait(stream, all, 256, all, 256, &options, NULL, TS_DEADLINE_MS, fx_err()));
   const ev *e = col_wait(c, PULSE_EVENT_MESSAGE, 0);
   assert_int_equal(e->name_len, 256);
   assert_memory_equal(e->name, all, 256);
@@ -165,8 +165,8 @@ static void arguments_are_copied(void **state) {
   options.topic_len = 5;
   options.headers = &header;
   options.header_count = 1;
-  assert_ok(pulse_stream_add(stream, name, 4, payload, 7, &options, col_target(c, 0), NULL,
-                             fx_err()));
+  assert_ok(
+      pulse_stream_add(stream, name, 4, payload, 7, &options, col_target(c, 0), NULL, fx_err()));
   memset(name, 'x', 4);
   memset(payload, 'x', 7);
   memset(topic, 'x', 5);
@@ -193,8 +193,8 @@ static void add_bytes_sends_and_releases(void **state) {
     int destroyed = 0;
     pulse_bytes *bytes = pulse_bytes_new_static(data, sizes[i], &destroyed, destroyed_flag);
     collector *c = fx_collector(fx);
-    assert_ok(pulse_stream_add_bytes(stream, "n", 1, bytes, NULL, col_target(c, 0), NULL,
-                                     fx_err()));
+    assert_ok(
+        pulse_stream_add_bytes(stream, "n", 1, bytes, NULL, col_target(c, 0), NULL, fx_err()));
     assert_int_equal(__atomic_load_n(&destroyed, __ATOMIC_SEQ_CST), 0);
     pulse_bytes_unref(bytes);
     assert_int_equal(col_wait(c, PULSE_EVENT_ADDED, 0)->status, PULSE_OK);
@@ -251,8 +251,7 @@ static void only_if_exists_creates_nothing(void **state) {
   pulse_add_options options = PULSE_ADD_OPTIONS_INIT;
   options.only_if_exists = 1;
   pulse_event_id id = {9, 9};
-  assert_ok(
-      pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, &id, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, &id, TS_DEADLINE_MS, fx_err()));
   assert_int_equal(id.ms, 0);
   assert_int_equal(id.seq, 0);
   collector *c = fx_collector(fx);
@@ -262,8 +261,7 @@ static void only_if_exists_creates_nothing(void **state) {
   assert_int_equal(e->id.ms, 0);
   assert_int_equal(fx_redis_int(fx, "EXISTS pulse:stream:s"), 0);
   fx_add(stream, "n", "p");
-  assert_ok(
-      pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, &id, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, &options, &id, TS_DEADLINE_MS, fx_err()));
   assert_true(id.ms > 0);
   assert_int_equal(fx_redis_int(fx, "XLEN pulse:stream:s"), 2);
 }

@@ -1,7 +1,7 @@
 /* engine.h: the URL and the texts among the options; passwords stay secret. */
-#include "fixture.h"
-
 #include <pthread.h>
+
+#include "fixture.h"
 
 static pulse_status try_open(fixture *fx, const char *url) {
   pulse_engine_options options = fx_options(fx);
@@ -175,9 +175,9 @@ static void passwords_show_nowhere(void **state) {
   assert_secret(seen->text);
   pthread_mutex_destroy(&seen->mutex);
   free(seen);
-  static const char *const bad[] = {"redis://user:S3cretW0rd@127.0.0.1:x",
-                                    "redis://:S3cretW0rd@", "redis://:S3cretW0rd%zz@127.0.0.1",
-                                    "nonsense://u:S3cretW0rd@h", "redis://:S3cretW0rd@h?x=1"};
+  static const char *const bad[] = {"redis://user:S3cretW0rd@127.0.0.1:x", "redis://:S3cretW0rd@",
+                                    "redis://:S3cretW0rd%zz@127.0.0.1", "nonsense://u:S3cretW0rd@h",
+                                    "redis://:S3cretW0rd@h?x=1"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
     assert_status(PULSE_ERR_INVALID, try_open(fx, bad[i]));
     assert_secret(fx_message());

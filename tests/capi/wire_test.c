@@ -1,9 +1,8 @@
 /* What we write into Redis, field by field against recordings of a Go peer
  * (tests/wire), and what a Go peer left there, taken over by us. */
-#include "fixture.h"
-
 #include <strings.h>
 
+#include "fixture.h"
 #include "vectors.h"
 
 /* --- what the server is told ----------------------------------------------- */
@@ -303,8 +302,7 @@ static void joining_publishes_the_recorded_bytes(void **state) {
   assert_int_equal(pulse_sink_get_consumer(sink, consumer, sizeof consumer), 26);
   const char *recorded_consumer = vectors_find(v, "consumer", 0)->words[1];
   const char *recorded_time = vectors_find(v, "time", 0)->words[1];
-  const ts_reply *time =
-      fx_redis(fx, "HGET map:sink:grp:keepalive:content %s", consumer);
+  const ts_reply *time = fx_redis(fx, "HGET map:sink:grp:keepalive:content %s", consumer);
   assert_int_equal(ts_reply_size(time), 19); /* nanoseconds */
   for (int i = 0; i < 2; ++i) {
     ts_reply *message = ts_connection_read(listener, TS_DEADLINE_MS);
@@ -421,8 +419,8 @@ static void the_maps_of_a_stream_with_a_ttl_expire_too(void **state) {
 static void load_commands(fixture *fx, const vectors *v) {
   for (size_t i = 0; i < v->count; ++i) {
     const vector_line *line = &v->lines[i];
-    ts_reply *reply = ts_command_argv(fx->server, line->count, (const char *const *)line->words,
-                                      line->sizes);
+    ts_reply *reply =
+        ts_command_argv(fx->server, line->count, (const char *const *)line->words, line->sizes);
     if (ts_reply_is_error(reply)) fail_msg("%s: %s", line->words[0], ts_reply_text(reply));
     ts_reply_free(reply);
   }
@@ -484,8 +482,8 @@ static void a_leaving_filter_leaves_the_recorded_group(void **state) {
   vectors *v = vectors_load("sink-filter.txt");
   for (size_t i = 0; vectors_find(v, "add", i) != NULL; ++i) {
     const vector_line *add = vectors_find(v, "add", i);
-    ts_reply_free(ts_command_argv(fx->server, add->count - 1,
-                                  (const char *const *)add->words + 1, add->sizes + 1));
+    ts_reply_free(ts_command_argv(fx->server, add->count - 1, (const char *const *)add->words + 1,
+                                  add->sizes + 1));
   }
   collector *c = fx_collector(fx);
   pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
