@@ -7,13 +7,17 @@
 #ifndef PULSE_TESTS_CAPI_FIXTURE_H
 #define PULSE_TESTS_CAPI_FIXTURE_H
 
-#include <cmocka.h>
-#include <pulseengine/pulse.h>
+/* cmocka.h needs these before it, and includes none of them. */
+// clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
+// clang-format on
+
+#include <pulseengine/pulse.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
