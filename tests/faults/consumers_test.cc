@@ -8,6 +8,9 @@ namespace {
 
 TEST(Consumers, KilledAtRandomMoments) {
   Scene scene;
+  // Busy consumers hold events at most moments.
+  scene.set("rate", 900);
+  scene.set("work_us", 3000);
   scene.reader();
   scene.publisher();
   scene.publisher();
@@ -46,7 +49,7 @@ TEST_P(StoppedConsumer, LosesItsEventsAndLearnsIt) {
   Worker& stopped = scene.consumer({{"hold", "1"}, {"driver", GetParam()}});
   Worker& publisher = scene.publisher({{"rate", "200"}});
   ASSERT_TRUE(scene.until("it holds events", [&] { return stopped.taken.size() >= 20; }));
-  scene.order(publisher, "pause");
+  scene.pause(publisher);
   Worker& other = scene.consumer();
   // All adds have ended, and the first consumer has taken what it was given.
   ASSERT_TRUE(scene.until("every event is taken", [&] {

@@ -4,6 +4,7 @@
 //   A key id        the add was acknowledged
 //   U key status    it failed, and may have been executed
 //   N key status    it failed, and was not executed
+//   Q -             paused, and all adds have ended
 // consumers and readers
 //   Y consumer      receives from now on ("-" for readers)
 //   H key id times  handled (written before the ack), and how often it was delivered so far

@@ -178,6 +178,9 @@ void Scene::record(Worker& worker, const JournalReader::Words& words) {
       refused_.insert(word(1));
       worker.failed_adds[std::stoi(word(2))]++;
       break;
+    case 'Q':
+      worker.quiet = true;
+      break;
     case 'Y':
       worker.consumer = word(1);
       break;
@@ -332,18 +335,55 @@ bool Scene::all_read() {
   return true;
 }
 
+int64_t Scene::pending() {
+  ts_reply* reply = ts_command(server_, "XPENDING", kKey, kGroup, nullptr);
+  const bool is_list = ts_reply_get_type(reply) == TS_ARRAY;
+  const int64_t count = is_list ? ts_reply_integer(ts_reply_at(reply, 0)) : -1;
+  ts_reply_free(reply);
+  return count;
+}
+
+void Scene::print_pending() {
+  ts_reply* list = ts_command(server_, "XPENDING", kKey, kGroup, "-", "+", "10", nullptr);
+  for (size_t i = 0; i < ts_reply_size(list); i++) {
+    const ts_reply* entry = ts_reply_at(list, i);
+    const Id id = parse_id(ts_reply_text(ts_reply_at(entry, 0)));
+    printf("  pending %s, consumer %s, idle %" PRId64 " ms, deliveries %" PRId64 ", handled by",
+           id_text(id).c_str(), ts_reply_text(ts_reply_at(entry, 1)),
+           ts_reply_integer(ts_reply_at(entry, 2)), ts_reply_integer(ts_reply_at(entry, 3)));
+    for (const auto& worker : workers_) {
+      for (const Seen& event : worker->handled) {
+        if (worker->role == "consumer" && event.id == id) {
+          printf(" %s (%s)", worker->name.c_str(), worker->consumer.c_str());
+        }
+      }
+    }
+    printf("\n");
+  }
+  ts_reply_free(list);
+  for (const auto& worker : workers_) {
+    if (worker->role != "consumer") continue;
+    printf("  %s: %zu handled, %" PRId64 " acked, %zu not owner, %" PRId64 " times declared dead\n",
+           worker->name.c_str(), worker->handled.size(), worker->acked, worker->not_owner.size(),
+           worker->ownership_lost);
+    for (const auto& [status, count] : worker->failed_acks) {
+      printf("  %s: %" PRId64 " acks failed with status %d\n", worker->name.c_str(), count, status);
+    }
+  }
+}
+
+void Scene::pause(Worker& publisher) {
+  publisher.quiet = false;
+  order(publisher, "pause");
+  until("no add is under way", [&] { return publisher.quiet; });
+}
+
 void Scene::finish() {
   end("publisher");
   load_entries();
   until("the sink has handled every entry", [this] { return all_handled(); });
   until("the readers have seen the last entry", [this] { return all_read(); });
-  until("nothing is pending", [this] {
-    ts_reply* pending = ts_command(server_, "XPENDING", kKey, kGroup, nullptr);
-    const bool none =
-        ts_reply_get_type(pending) == TS_ARRAY && ts_reply_integer(ts_reply_at(pending, 0)) == 0;
-    ts_reply_free(pending);
-    return none;
-  });
+  if (!until("nothing is pending", [this] { return pending() == 0; })) print_pending();
   end("consumer");
   end("reader");
   check_adds();

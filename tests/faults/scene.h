@@ -55,6 +55,7 @@ struct Worker {
   std::vector<Gap> gaps;
   std::vector<Id> lost, recreated, not_owner;
   std::map<int, int64_t> failed_adds, failed_acks, read_errors;  // by status
+  bool quiet = false;  // a publisher was paused, and all its adds have ended
   int64_t acked = 0, ownership_lost = 0, disconnected = 0, reconnected = 0;
 };
 
@@ -85,6 +86,8 @@ class Scene {
 
   void order(Worker& worker, const std::string& text);
   void order_all(const std::string& role, const std::string& text);
+  // No add is under way when it returns.
+  void pause(Worker& publisher);
   // SIGKILL.  What it has written stays.
   void kill(Worker& worker);
   // Those that run.
@@ -130,6 +133,8 @@ class Scene {
   void record(Worker& worker, const JournalReader::Words& words);
   void load_entries();
   bool all_handled() const;
+  int64_t pending();
+  void print_pending();
   bool all_read();
   void end(const std::string& role);
   void check_adds();

@@ -82,8 +82,8 @@ TEST(Trimmed, PendingEntries) {
   Worker& dead = scene.consumer({{"hold", "1"}});
   Worker& publisher = scene.publisher();
   scene.until("it holds events", [&] { return dead.taken.size() >= 50; });
-  scene.order(publisher, "pause");
-  scene.until("no add is under way", [&] { return dead.taken.size() == scene.acknowledged(); });
+  scene.pause(publisher);
+  scene.until("it holds all", [&] { return dead.taken.size() == scene.acknowledged(); });
   scene.kill(dead);
   EXPECT_EQ(scene.command("XTRIM pulse:stream:s MAXLEN 0"),
             static_cast<int64_t>(dead.taken.size()));

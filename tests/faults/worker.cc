@@ -204,6 +204,13 @@ class Publisher final : public Worker {
     for (; due_ >= 1000 && in_flight_ < kMostInFlight; due_ -= 1000) add();
     due_ = std::min<int64_t>(due_, 1000);
     take(paused_ ? kIdleMs : kTickMs);
+    if (!paused_) {
+      told_quiet_ = false;
+    } else if (in_flight_ == 0 && !told_quiet_) {
+      journal_.line("Q -");
+      journal_.flush();
+      told_quiet_ = true;
+    }
   }
 
   void ordered(const std::string&) override {}
@@ -250,6 +257,7 @@ class Publisher final : public Worker {
   int64_t last_ms_;
   int64_t due_ = 0;  // thousandths of events
   int64_t in_flight_ = 0;
+  bool told_quiet_ = false;
   uint64_t next_ = 1;
 };
 
@@ -409,34 +417,42 @@ class Consumer final : public Receiver {
 
   void ack(const std::vector<pulse_ack_handle>& handles) {
     if (handles.empty()) return;
-    const pulse_target to = target(0);
+    const pulse_target to = target(next_ack_);
     const pulse_status status =
         pulse_sink_ack(sink_, handles.data(), handles.size(), &to, nullptr, nullptr);
-    for (const pulse_ack_handle& handle : handles) {
-      if (status == PULSE_OK) {
-        under_way_.emplace(id_text(handle.id), handle);
-      } else {
-        again_.push_back(handle);
-      }
+    if (status == PULSE_OK) {
+      under_way_[next_ack_++] = handles;
+    } else {
+      for (const pulse_ack_handle& handle : handles) failed(handle, status);
     }
   }
 
+  // One that did not end in time has no results.
   void acked(const pulse_event& event) {
-    for (size_t i = 0; i < event.result_count; i++) {
-      const pulse_result& result = event.results[i];
-      const std::string id = id_text(result.id);
-      const auto found = under_way_.find(id);
-      if (found == under_way_.end()) must(PULSE_ERR_INTERNAL, "a result for what was not acked");
-      if (result.status == PULSE_OK) {
+    const auto found = under_way_.find(event.token);
+    if (found == under_way_.end()) must(PULSE_ERR_INTERNAL, "an ack that ended twice");
+    for (size_t i = 0; i < found->second.size(); i++) {
+      const pulse_ack_handle& handle = found->second[i];
+      const std::string id = id_text(handle.id);
+      pulse_status status = event.status;
+      if (i < event.result_count) {
+        status = event.results[i].status;
+        if (id_text(event.results[i].id) != id) must(PULSE_ERR_INTERNAL, "results out of order");
+      }
+      if (status == PULSE_OK) {
         journal_.line("K %s", id.c_str());
-      } else if (result.status == PULSE_ERR_NOT_OWNER) {
+      } else if (status == PULSE_ERR_NOT_OWNER) {
         journal_.line("O %s", id.c_str());
       } else {
-        journal_.line("F %s %d", id.c_str(), result.status);
-        again_.push_back(found->second);
+        failed(handle, status);
       }
-      under_way_.erase(found);
     }
+    under_way_.erase(found);
+  }
+
+  void failed(const pulse_ack_handle& handle, pulse_status status) {
+    journal_.line("F %s %d", id_text(handle.id).c_str(), status);
+    again_.push_back(handle);
   }
 
   // A moment later, not in the turn in which it failed.
@@ -459,7 +475,8 @@ class Consumer final : public Receiver {
   bool holding_;
   std::vector<pulse_ack_handle> held_;
   std::vector<std::string> held_lines_;
-  std::multimap<std::string, pulse_ack_handle> under_way_;
+  uint64_t next_ack_ = 1;
+  std::map<uint64_t, std::vector<pulse_ack_handle>> under_way_;
   std::vector<pulse_ack_handle> again_;
   int64_t next_retry_ms_ = 0;
 };
