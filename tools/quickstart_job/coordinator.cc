@@ -116,9 +116,6 @@ class Job {
         case RecordKind::kSeen:
           tally_.seen(record);
           break;
-        case RecordKind::kAcked:
-          tally_.consumer(number).acked += record.count;
-          break;
         case RecordKind::kHolding:
           kill_holder(number, from, record.count);
           break;

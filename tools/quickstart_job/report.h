@@ -14,9 +14,8 @@ enum class RecordKind : uint32_t {
   kReady = 1,    // receives
   kHandled = 2,  // consumer: an event was handled, and is acked next
   kSeen = 3,     // reader: an event came
-  kAcked = 4,    // consumer: `count` acks were confirmed
-  kHolding = 5,  // consumer: holds `count` events that it does not ack, as it was told
-  kNotice = 6,   // `count` = kind of a notice that means loss or trouble
+  kHolding = 4,  // consumer: holds `count` events that it does not ack, as it was told
+  kNotice = 5,   // `count` = kind of a notice that means loss or trouble
 };
 
 struct Record {

@@ -74,14 +74,14 @@ void print_table(Screen* screen, const Publisher& publisher, Tally* tally, const
       format("in %.2f s: %s events/s", publisher.seconds(),
              rate(verdict.published, publisher.seconds()).c_str()));
   uint64_t redelivered = 0;
-  uint64_t acked = 0;
   for (int i = 1; i <= kConsumers; ++i) {
     const ConsumerTally& one = tally->consumer(i);
     redelivered += one.redelivered;
-    acked += one.acked;
-    row("handled by consumer " + std::to_string(i), one.handled,
-        i == kVictim ? "killed with SIGKILL in the middle"
-                     : format("of them %s redelivered", with_commas(one.redelivered).c_str()));
+    const std::string remark =
+        i == kVictim ? format("until it was killed, holding %s that were not acked",
+                              with_commas(one.held).c_str())
+                     : format("of them %s redelivered", with_commas(one.redelivered).c_str());
+    row("handled by consumer " + std::to_string(i), one.handled, remark);
   }
   row("redelivered", redelivered, "handed out again, most of them the killed consumer's");
   row("handled twice", verdict.twice, "handled, but not acked, before the kill");

@@ -14,8 +14,7 @@ namespace job {
 struct ConsumerTally {
   uint64_t handled = 0;
   uint64_t redelivered = 0;  // of them, events that another delivery came before
-  uint64_t acked = 0;
-  uint64_t held = 0;  // when it was killed
+  uint64_t held = 0;         // when it was killed
 };
 
 // What the comparison of ids found.

@@ -50,7 +50,10 @@ void report_other(const pulse_event& event, Reporter* reporter) {
       reporter->add(plain_record(RecordKind::kReady, 0));
       break;
     case PULSE_EVENT_ACKED:
-      reporter->add(plain_record(RecordKind::kAcked, event.count));
+      // An event that belongs to another consumer by now comes again there.
+      if (event.status != PULSE_OK && event.status != PULSE_ERR_NOT_OWNER) {
+        throw Error("ack failed: " + std::string(pulse_status_name(event.status)));
+      }
       break;
     case PULSE_EVENT_GAP:
     case PULSE_EVENT_LOST:
