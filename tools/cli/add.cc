@@ -8,26 +8,12 @@
 #include "failure.h"
 #include "input.h"
 #include "output.h"
+#include "session.h"
 #include "signals.h"
 #include "verbs.h"
 
 namespace cli {
 namespace {
-
-struct AddArguments {
-  std::string stream;
-  std::string name;
-  std::string payload;
-  bool has_payload = false;
-  std::string topic;
-  bool has_topic = false;
-  std::vector<std::string> headers;
-  int64_t max_len = 0;
-  std::string ttl;
-  std::string sliding_ttl;
-  bool only_if_exists = false;
-  bool lines = false;
-};
 
 pulse_stream_options stream_options(const AddArguments& arguments) {
   pulse_stream_options options = PULSE_STREAM_OPTIONS_INIT;
@@ -215,6 +201,8 @@ class LineAdder {
   bool failed_ = false;
 };
 
+}  // namespace
+
 int add(const GlobalOptions& global, const AddArguments& arguments) {
   const pulse_stream_options stream_opts = stream_options(arguments);
   const std::vector<pulse_header> headers = parse_headers(arguments.headers);
@@ -238,48 +226,6 @@ int add(const GlobalOptions& global, const AddArguments& arguments) {
   const int code = LineAdder(&session, stream.get(), arguments, options).run(&input);
   session.close();
   return code;
-}
-
-}  // namespace
-
-void register_add(Commands* commands) {
-  auto arguments = std::make_shared<AddArguments>();
-  CLI::App* verb = commands->app->add_subcommand(
-      "add",
-      "Publish an event and print its id, {\"id\":\"1700000000000-0\"}; the id is null when "
-      "--only-if-exists found no stream.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  verb->add_option("NAME", arguments->name, "Name of the event")->required();
-  CLI::Option* payload = verb->add_option(
-      "PAYLOAD", arguments->payload,
-      "The payload itself, '-' for all of standard input, '@file' for the bytes of a file; "
-      "nothing is an empty payload. Write '--' before a payload that starts with '-'.");
-  CLI::Option* topic = verb->add_option("--topic", arguments->topic, "Topic of the event");
-  topic->type_name("T");
-  verb->add_option("--header", arguments->headers,
-                   "A header, as often as there are headers (at most 64)")
-      ->type_name("K=V")
-      ->allow_extra_args(false);
-  verb->add_option("--max-len", arguments->max_len,
-                   "Keep about this many events in the stream; 0 is the default of 1000, -1 keeps "
-                   "all of them")
-      ->type_name("N");
-  CLI::Option* ttl = verb->add_option("--ttl", arguments->ttl,
-                                      "The stream expires this long after its first event");
-  ttl->type_name("D");
-  verb->add_option("--sliding-ttl", arguments->sliding_ttl,
-                   "The stream expires this long after its last event")
-      ->type_name("D")
-      ->excludes(ttl);
-  verb->add_flag("--only-if-exists", arguments->only_if_exists, "Do not create the stream");
-  verb->add_flag("--lines", arguments->lines,
-                 "Publish each line of standard input (or @file) as an event of its own; ids are "
-                 "printed in the order of the lines. Ends at the first line that fails.");
-  verb->callback([=] {
-    arguments->has_payload = payload->count() > 0;
-    arguments->has_topic = topic->count() > 0;
-    commands->run = [=] { return add(commands->global, *arguments); };
-  });
 }
 
 }  // namespace cli

@@ -63,17 +63,8 @@ int run_helper(const GlobalOptions& global, const char* verb) {
 
 }  // namespace
 
-void register_local(Commands* commands) {
-  CLI::App* local = commands->app->add_subcommand(
-      "local", "Look at or stop the private server that local: URLs start.");
-  local->require_subcommand(1);
-  CLI::App* verb = local->add_subcommand(
-      "status",
-      "Print whether the server runs, its socket, version and number of clients. Does "
-      "not start it.");
-  verb->callback([=] { commands->run = [=] { return run_helper(commands->global, "status"); }; });
-  verb = local->add_subcommand("stop", "Stop the server; its data stays.");
-  verb->callback([=] { commands->run = [=] { return run_helper(commands->global, "stop"); }; });
-}
+int local_status(const GlobalOptions& global) { return run_helper(global, "status"); }
+
+int local_stop(const GlobalOptions& global) { return run_helper(global, "stop"); }
 
 }  // namespace cli

@@ -2,11 +2,10 @@
 
 #include "failure.h"
 #include "output.h"
+#include "session.h"
 #include "verbs.h"
 
 namespace cli {
-namespace {
-
 int ping(const GlobalOptions& global) {
   Session session(global);
   pulse_error error = PULSE_ERROR_INIT;
@@ -20,14 +19,6 @@ int ping(const GlobalOptions& global) {
   out.flush();
   session.close();
   return kExitOk;
-}
-
-}  // namespace
-
-void register_ping(Commands* commands) {
-  CLI::App* verb = commands->app->add_subcommand(
-      "ping", "Make one round trip to the server, and print how long it took and what it is.");
-  verb->callback([=] { commands->run = [=] { return ping(commands->global); }; });
 }
 
 }  // namespace cli

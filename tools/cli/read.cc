@@ -10,15 +10,11 @@
 #include "failure.h"
 #include "output.h"
 #include "receive.h"
+#include "session.h"
 #include "text.h"
-#include "verbs.h"
 
 namespace cli {
 namespace {
-
-struct ReadArguments : ReceiveArguments {
-  bool follow = false;
-};
 
 bool before(const pulse_event_id& a, const pulse_event_id& b) {
   return pulse_event_id_compare(&a, &b) < 0;
@@ -178,6 +174,8 @@ class Printer {
   bool finished_ = false;
 };
 
+}  // namespace
+
 int read(const GlobalOptions& global, ReadArguments arguments) {
   if (arguments.from.empty()) arguments.from = arguments.follow ? "newest" : "oldest";
   // Nothing that exists at the start is newer than the newest.
@@ -189,24 +187,6 @@ int read(const GlobalOptions& global, ReadArguments arguments) {
   Printer(&session, stream.get(), arguments, filter).run();
   session.close();
   return kExitOk;
-}
-
-}  // namespace
-
-void register_read(Commands* commands) {
-  auto arguments = std::make_shared<ReadArguments>();
-  CLI::App* verb = commands->app->add_subcommand(
-      "read",
-      "Print the events of a stream, each as a line. Prints {\"notice\":\"ready\"} once it "
-      "receives. Ends after the newest event that existed at the start, unless it follows.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  arguments->add_to(verb,
-                    "Where to start: the oldest event, the newest (only what is added from now on; "
-                    "follows), after an id, or at a time (RFC 3339 or Unix ms). Default: oldest, "
-                    "with --follow newest.");
-  verb->add_flag("--follow,-f", arguments->follow,
-                 "Go on with events as they are added, until SIGINT or SIGTERM");
-  verb->callback([=] { commands->run = [=] { return read(commands->global, *arguments); }; });
 }
 
 }  // namespace cli

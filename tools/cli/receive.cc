@@ -5,25 +5,6 @@
 
 namespace cli {
 
-void ReceiveArguments::add_to(CLI::App* verb, const std::string& from_help) {
-  verb->add_option("--from", from, from_help)->type_name("oldest|newest|ID|TIME");
-  CLI::Option* topic_option =
-      verb->add_option("--topic", topic, "Only events with exactly this topic");
-  topic_option->type_name("T");
-  CLI::Option* pattern_option = verb->add_option(
-      "--pattern", pattern, "Only events whose topic matches (RE2 syntax, not anchored)");
-  pattern_option->type_name("RE")->excludes(topic_option);
-  verb->add_option("--count", count, "End after this many events")
-      ->type_name("N")
-      ->check([](const std::string& text) {
-        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-        return std::string(digits && text != "0" ? "" : "write a number from 1 on");
-      });
-  // Seen, not "not empty": an empty topic is a topic.
-  topic_option->each([this](const std::string&) { has_topic = true; });
-  pattern_option->each([this](const std::string&) { has_pattern = true; });
-}
-
 Start parse_start(const std::string& text) {
   if (text == "newest") return {PULSE_START_NEWEST, {0, 0}};
   if (text == "oldest") return {PULSE_START_OLDEST, {0, 0}};

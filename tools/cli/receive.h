@@ -4,23 +4,11 @@
 
 #include <pulseengine/pulse.h>
 
-#include <CLI/CLI.hpp>
-#include <cstdint>
 #include <string>
 
+#include "verbs.h"
+
 namespace cli {
-
-struct ReceiveArguments {
-  std::string stream;
-  std::string from;
-  std::string topic;
-  std::string pattern;
-  bool has_topic = false;
-  bool has_pattern = false;
-  uint64_t count = 0;  // 0 = no limit
-
-  void add_to(CLI::App* verb, const std::string& from_help);
-};
 
 struct Start {
   pulse_start kind;

@@ -9,16 +9,9 @@
 #include <string>
 
 #include "handles.h"
+#include "verbs.h"
 
 namespace cli {
-
-// The options in front of every verb.
-struct GlobalOptions {
-  std::string url;
-  std::string key_prefix;
-  std::string timeout = "10s";
-  bool verbose = false;
-};
 
 // What ended a wait.
 enum class Wake {

@@ -11,20 +11,12 @@
 #include "failure.h"
 #include "output.h"
 #include "receive.h"
-#include "verbs.h"
+#include "session.h"
 
 namespace cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-struct SinkArguments : ReceiveArguments {
-  std::string group;
-  std::string grace;
-  std::string command;
-  bool leave = false;
-  bool no_ack = false;
-};
 
 // One run of the verb.
 class Worker {
@@ -238,6 +230,8 @@ class Worker {
   bool finished_ = false;
 };
 
+}  // namespace
+
 int sink(const GlobalOptions& global, SinkArguments arguments) {
   if (arguments.from.empty()) arguments.from = "newest";
   parse_start(arguments.from);
@@ -247,49 +241,6 @@ int sink(const GlobalOptions& global, SinkArguments arguments) {
   const int code = Worker(&session, stream.get(), arguments).run();
   session.close();
   return code;
-}
-
-}  // namespace
-
-void register_sink(Commands* commands) {
-  auto arguments = std::make_shared<SinkArguments>();
-  CLI::App* verb = commands->app->add_subcommand(
-      "sink",
-      "Join the group of consumers GROUP and print the events that are handed to this one, each "
-      "as a line, until SIGINT or SIGTERM. Prints {\"notice\":\"ready\"} once it receives. At the "
-      "end what is not acked is handed back to the others.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  verb->add_option("GROUP", arguments->group, "Name of the group")->required();
-  arguments->add_to(verb,
-                    "Where the group starts if it does not exist yet: the oldest event, the newest "
-                    "(only what is added from now on), after an id, or at a time (RFC 3339 or Unix "
-                    "ms). Default: newest.");
-  CLI::Option* ack = verb->add_flag(
-      "--ack",
-      "Ack an event after its line was written (default). What was not acked when its "
-      "consumer died is handed out again.");
-  CLI::Option* leave = verb->add_flag("--leave", arguments->leave, "Never ack");
-  CLI::Option* no_ack = verb->add_flag(
-      "--no-ack", arguments->no_ack,
-      "The server takes events as handled when it hands them out: none comes twice, and those "
-      "under way are lost when this process dies");
-  leave->excludes(ack);
-  no_ack->excludes(ack);
-  no_ack->excludes(leave);
-  verb->add_option("--grace", arguments->grace,
-                   "How long a consumer may be gone before its events are handed to others "
-                   "(default 20s); the same for all of a group")
-      ->type_name("D");
-  CLI::Option* command = verb->add_option(
-      "--exec", arguments->command,
-      "Run this with sh for each event, one at a time, the payload on standard input and PULSE_ID, "
-      "PULSE_STREAM, PULSE_NAME, PULSE_TOPIC, PULSE_DELIVERIES in the environment; its output goes "
-      "to standard error. Exit status 0 acks the event, and its line is printed. Else it is handed "
-      "out again after a while, at first 250 ms, then twice as long each time, up to 30 s.");
-  command->type_name("CMD");
-  command->excludes(leave);
-  command->excludes(no_ack);
-  verb->callback([=] { commands->run = [=] { return sink(commands->global, *arguments); }; });
 }
 
 }  // namespace cli

@@ -6,17 +6,11 @@
 
 #include "failure.h"
 #include "output.h"
+#include "session.h"
 #include "verbs.h"
 
 namespace cli {
-namespace {
-
-struct StreamArguments {
-  std::string stream;
-  std::vector<std::string> ids;
-};
-
-int info(const GlobalOptions& global, const StreamArguments& arguments) {
+int stream_info(const GlobalOptions& global, const StreamArguments& arguments) {
   Session session(global);
   const StreamHandle stream = session.open_stream(arguments.stream);
   pulse_stream_info info = {};
@@ -43,7 +37,7 @@ int info(const GlobalOptions& global, const StreamArguments& arguments) {
   return kExitOk;
 }
 
-int remove(const GlobalOptions& global, const StreamArguments& arguments) {
+int stream_remove(const GlobalOptions& global, const StreamArguments& arguments) {
   std::vector<pulse_event_id> ids;
   for (const std::string& text : arguments.ids) {
     pulse_event_id id;
@@ -66,7 +60,7 @@ int remove(const GlobalOptions& global, const StreamArguments& arguments) {
   return kExitOk;
 }
 
-int destroy(const GlobalOptions& global, const StreamArguments& arguments) {
+int stream_destroy(const GlobalOptions& global, const StreamArguments& arguments) {
   Session session(global);
   const StreamHandle stream = session.open_stream(arguments.stream);
   const pulse_target target = session.target();
@@ -79,31 +73,6 @@ int destroy(const GlobalOptions& global, const StreamArguments& arguments) {
   out.flush();
   session.close();
   return kExitOk;
-}
-
-}  // namespace
-
-void register_stream(Commands* commands) {
-  auto arguments = std::make_shared<StreamArguments>();
-  CLI::App* stream = commands->app->add_subcommand("stream", "Look at and change a stream.");
-  stream->require_subcommand(1);
-
-  CLI::App* verb = stream->add_subcommand(
-      "info",
-      "Print length, ids, number of groups and time to live. A stream that does not exist "
-      "is no error: \"exists\" is false.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  verb->callback([=] { commands->run = [=] { return info(commands->global, *arguments); }; });
-
-  verb =
-      stream->add_subcommand("remove", "Delete events by id, and print how many of them existed.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  verb->add_option("ID", arguments->ids, "Ids of events")->required();
-  verb->callback([=] { commands->run = [=] { return remove(commands->global, *arguments); }; });
-
-  verb = stream->add_subcommand("destroy", "Delete the stream with all its groups.");
-  verb->add_option("STREAM", arguments->stream, "Name of the stream")->required();
-  verb->callback([=] { commands->run = [=] { return destroy(commands->global, *arguments); }; });
 }
 
 }  // namespace cli

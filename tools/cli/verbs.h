@@ -1,26 +1,75 @@
-// The verbs: each adds its subcommand to the parser, and what it runs to `commands.run`.
+// The verbs of the tool, and the arguments that they take.  How these come from the command line is
+// the parser's business.
 #ifndef TOOLS_CLI_VERBS_H
 #define TOOLS_CLI_VERBS_H
 
-#include <CLI/CLI.hpp>
-#include <functional>
-
-#include "session.h"
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace cli {
 
-struct Commands {
-  CLI::App* app;
-  GlobalOptions global;
-  std::function<int()> run;  // of the verb that was given; returns the exit code
+// The options in front of every verb.
+struct GlobalOptions {
+  std::string url;
+  std::string key_prefix;
+  std::string timeout = "10s";
+  bool verbose = false;
 };
 
-void register_add(Commands* commands);
-void register_read(Commands* commands);
-void register_sink(Commands* commands);
-void register_stream(Commands* commands);
-void register_ping(Commands* commands);
-void register_local(Commands* commands);
+struct AddArguments {
+  std::string stream;
+  std::string name;
+  std::string payload;
+  bool has_payload = false;
+  std::string topic;
+  bool has_topic = false;
+  std::vector<std::string> headers;
+  int64_t max_len = 0;
+  std::string ttl;
+  std::string sliding_ttl;
+  bool only_if_exists = false;
+  bool lines = false;
+};
+
+// What `read` and `sink` have in common.
+struct ReceiveArguments {
+  std::string stream;
+  std::string from;
+  std::string topic;
+  std::string pattern;
+  bool has_topic = false;
+  bool has_pattern = false;
+  uint64_t count = 0;  // 0 = no limit
+};
+
+struct ReadArguments : ReceiveArguments {
+  bool follow = false;
+};
+
+struct SinkArguments : ReceiveArguments {
+  std::string group;
+  std::string grace;
+  std::string command;
+  bool leave = false;
+  bool no_ack = false;
+};
+
+struct StreamArguments {
+  std::string stream;
+  std::vector<std::string> ids;
+};
+
+// Each returns the exit code, or throws a Failure.
+int add(const GlobalOptions& global, const AddArguments& arguments);
+int read(const GlobalOptions& global, ReadArguments arguments);
+int sink(const GlobalOptions& global, SinkArguments arguments);
+int stream_info(const GlobalOptions& global, const StreamArguments& arguments);
+int stream_remove(const GlobalOptions& global, const StreamArguments& arguments);
+int stream_destroy(const GlobalOptions& global, const StreamArguments& arguments);
+int ping(const GlobalOptions& global);
+int local_status(const GlobalOptions& global);
+int local_stop(const GlobalOptions& global);
 
 }  // namespace cli
 
