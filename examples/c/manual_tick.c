@@ -15,22 +15,22 @@ struct game {
 };
 
 /* Called from run_once, between two frames. */
-static void on_event(const pulse_event* event, void* user_data) {
-  struct game* game = user_data;
+static void on_event(const pulse_event *event, void *user_data) {
+  struct game *game = user_data;
   if (event->kind == PULSE_EVENT_READY) game->ready = 1;
   if (event->kind == PULSE_EVENT_MESSAGE) ++game->seen;
 }
 
-int main(int argc, char** argv) {
-  pulse_engine* engine = open_engine(argc, argv, PULSE_DRIVER_MANUAL);
-  pulse_stream* stream = open_stream(engine, "example:tick");
+int main(int argc, char **argv) {
+  pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_MANUAL);
+  pulse_stream *stream = open_stream(engine, "example:tick");
   pulse_error error = PULSE_ERROR_INIT;
 
   struct game game = {0, 0};
   pulse_target target = PULSE_TARGET_INIT;
   target.callback = on_event;
   target.user_data = &game;
-  pulse_reader* reader = NULL;
+  pulse_reader *reader = NULL;
   check(pulse_reader_open(stream, NULL, &target, &reader, &error), &error, "reader");
 
   int shots = 0, ticks = 0;

@@ -6,15 +6,15 @@
 
 enum { STREAMS = 50, EVENTS = 20 };
 
-int main(int argc, char** argv) {
-  pulse_engine* engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
+int main(int argc, char **argv) {
+  pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
   pulse_error error = PULSE_ERROR_INIT;
-  pulse_queue* queue = NULL;
+  pulse_queue *queue = NULL;
   check(pulse_queue_new(&queue, &error), &error, "queue");
   pulse_target target = PULSE_TARGET_INIT;
   target.queue = queue;
 
-  pulse_stream* streams[STREAMS];
+  pulse_stream *streams[STREAMS];
   for (int s = 0; s < STREAMS; ++s) {
     char name[32];
     snprintf(name, sizeof name, "example:many:%d", s);
@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   }
   pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
   options.start = PULSE_START_OLDEST;
-  pulse_reader* reader = NULL;
+  pulse_reader *reader = NULL;
   check(pulse_reader_open(streams[0], &options, &target, &reader, &error), &error, "reader");
   for (int s = 1; s < STREAMS; ++s) {
     check(pulse_reader_add_stream_wait(reader, streams[s], PULSE_START_OLDEST, NULL, 10000, &error),

@@ -5,9 +5,9 @@
 
 enum { COUNT = 1000 };
 
-int main(int argc, char** argv) {
-  pulse_engine* engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
-  pulse_stream* stream = open_stream(engine, "example:publish");
+int main(int argc, char **argv) {
+  pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
+  pulse_stream *stream = open_stream(engine, "example:publish");
   pulse_error error = PULSE_ERROR_INIT;
 
   /* One, with topic and header; returns when the server has it. */
@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   printf("added %s\n", text);
 
   /* Many: each call returns at once, its completion comes to the queue. */
-  pulse_queue* queue = NULL;
+  pulse_queue *queue = NULL;
   check(pulse_queue_new(&queue, &error), &error, "queue");
   pulse_target target = PULSE_TARGET_INIT;
   target.queue = queue;

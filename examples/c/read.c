@@ -5,9 +5,9 @@
 
 enum { COUNT = 10 };
 
-int main(int argc, char** argv) {
-  pulse_engine* engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
-  pulse_stream* stream = open_stream(engine, "example:read");
+int main(int argc, char **argv) {
+  pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
+  pulse_stream *stream = open_stream(engine, "example:read");
   pulse_error error = PULSE_ERROR_INIT;
 
   for (int i = 0; i < COUNT; ++i) {
@@ -18,13 +18,13 @@ int main(int argc, char** argv) {
           &error, "add");
   }
 
-  pulse_queue* queue = NULL;
+  pulse_queue *queue = NULL;
   check(pulse_queue_new(&queue, &error), &error, "queue");
   pulse_target target = PULSE_TARGET_INIT;
   target.queue = queue;
   pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
   options.start = PULSE_START_OLDEST;
-  pulse_reader* reader = NULL;
+  pulse_reader *reader = NULL;
   check(pulse_reader_open(stream, &options, &target, &reader, &error), &error, "reader");
 
   int seen = 0;
@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
     int64_t n = pulse_queue_poll(queue, events, sizeof events[0], 16, 10000);
     if (n <= 0) return 1;
     for (int64_t i = 0; i < n && seen < COUNT; ++i) {
-      const pulse_event* event = &events[i];
+      const pulse_event *event = &events[i];
       if (event->kind == PULSE_EVENT_READY) printf("receiving\n");
       if (event->kind != PULSE_EVENT_MESSAGE) continue;
       char id[PULSE_EVENT_ID_TEXT_BYTES];

@@ -7,14 +7,14 @@
 enum { COUNT = 30 };
 
 /* The work: false when it is to be done again later. */
-static int handle(const pulse_event* event) {
+static int handle(const pulse_event *event) {
   int number = atoi(event->payload);
   return event->deliveries > 1 || number % 3 != 0;
 }
 
-int main(int argc, char** argv) {
-  pulse_engine* engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
-  pulse_stream* stream = open_stream(engine, "example:sink");
+int main(int argc, char **argv) {
+  pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
+  pulse_stream *stream = open_stream(engine, "example:sink");
   pulse_error error = PULSE_ERROR_INIT;
 
   for (int i = 0; i < COUNT; ++i) {
@@ -25,13 +25,13 @@ int main(int argc, char** argv) {
           &error, "add");
   }
 
-  pulse_queue* queue = NULL;
+  pulse_queue *queue = NULL;
   check(pulse_queue_new(&queue, &error), &error, "queue");
   pulse_target target = PULSE_TARGET_INIT;
   target.queue = queue;
   pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
   options.start = PULSE_START_OLDEST;
-  pulse_sink* sink = NULL;
+  pulse_sink *sink = NULL;
   check(pulse_sink_open(stream, "workers", 7, &options, &target, &sink, &error), &error, "sink");
 
   int handled = 0, failed = 0, again = 0;
