@@ -18,7 +18,8 @@ import unittest
 DEADLINE_S = 60
 
 CLI = os.environ.get("PULSE_TEST_CLI", "pulseengine")
-REDIS = os.environ.get("PULSE_TEST_REDIS_SERVER", "redis-server")
+REDIS = (os.environ.get("PULSE_TEST_SERVER") or shutil.which("redis-server") or
+         "valkey-server")
 
 
 def until(condition, what):
