@@ -9,6 +9,10 @@ namespace {
 // be told apart from failure.
 char object;
 
+// Far beyond what any reply has.  Newer hiredis versions have no bound of their own, and keep more
+// for each level than the peer sends.
+constexpr int kMaxDepth = 32;
+
 #if HIREDIS_MAJOR >= 1
 using ElementCount = size_t;
 #else
@@ -43,6 +47,12 @@ struct ReplyParser::Functions {
     });
   }
   static void* array(const redisReadTask* task, ElementCount elements) {
+    int depth = 0;
+    for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) {
+      if (++depth < kMaxDepth) continue;
+      parser(task)->too_deep_ = true;
+      return nullptr;
+    }
     return guarded(task, [&](ReplyParser& p) {
       p.add(ReplyType::array)->integer = static_cast<int64_t>(elements);
     });
@@ -98,6 +108,7 @@ void ReplyParser::reset() {
   nodes_.clear();
   slab_ = make_ref<Slab>();
   out_of_memory_ = false;
+  too_deep_ = false;
   taken_ = false;
 }
 
@@ -130,6 +141,10 @@ bool ReplyParser::next(Error* error, const ReplyNode** nodes, size_t* count) {
   }
   void* whole = nullptr;
   if (redisReaderGetReply(reader_, &whole) != REDIS_OK) {
+    if (too_deep_) {
+      *error = Error(PULSE_ERR_PROTOCOL, "not a reply: nested too deeply", PULSE_ERROR_RETRIABLE);
+      return false;
+    }
     if (out_of_memory_ || reader_->err == REDIS_ERR_OOM) throw std::bad_alloc();
     *error = Error::make(PULSE_ERR_PROTOCOL, PULSE_ERROR_RETRIABLE, "not a reply: {}", reader_->errstr);
     return false;

@@ -33,6 +33,7 @@ class ReplyParser {
   Vector<ReplyNode> nodes_;
   Ref<Slab> slab_;
   bool out_of_memory_ = false;
+  bool too_deep_ = false;
   bool taken_ = false;  // the reply in nodes_ was handed out
 };
 
