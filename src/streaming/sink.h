@@ -171,6 +171,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   void send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* script, Format format,
                    Each each);
   void settled(SinkStream& s, SettleItem& item, const Error& error);
+  void settle_followers(SinkStream& s, const SettleItem& item, const Error& error);
   void settle_done(SinkStream& s);
   void drop_pending(SinkStream& s, const pulse_event_id& id);
   void drop_all(SinkStream& s);

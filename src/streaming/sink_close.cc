@@ -102,7 +102,7 @@ void Sink::finish_close(const Error& error) {
       if (*op) (*op)->complete(closed_error());
       *op = nullptr;
     }
-    for (Vector<SettleItem>* items : {&s->acks, &s->releases}) {
+    for (Vector<SettleItem>* items : {&s->acks, &s->releases, &s->followers}) {
       for (SettleItem& item : *items) {
         if (item.call) item.call->settle(item.index, closed_error());
       }

@@ -51,7 +51,9 @@ void Sink::take_call(Call& call) {
     }
     SinkStream* s = find(h.stream);
     PendingEntry* e = s == nullptr ? nullptr : s->pending.find(h.id);
-    if (e == nullptr || e->delivery != h.delivery || e->state != PendingEntry::State::held) {
+    const bool ours = e != nullptr && e->delivery == h.delivery;
+    const bool again = ours && call.ack && e->state == PendingEntry::State::acking;
+    if (!ours || (e->state != PendingEntry::State::held && !again)) {
       if (call.ack) counters_.not_owner.fetch_add(1, std::memory_order_relaxed);
       tracked->settle(i, not_owner());
       continue;
@@ -62,6 +64,11 @@ void Sink::take_call(Call& call) {
     item.index = static_cast<uint32_t>(i);
     item.call = tracked;
     try {
+      if (again) {
+        // The host did not wait for the first one.
+        s->followers.push_back(std::move(item));
+        continue;
+      }
       gather(*s, std::move(item), call.ack);
       e->state = call.ack ? PendingEntry::State::acking : PendingEntry::State::releasing;
     } catch (const std::bad_alloc&) {
@@ -236,6 +243,19 @@ void Sink::settled(SinkStream& s, SettleItem& item, const Error& error) {
   }
   if (item.call) item.call->settle(item.index, error);
   item.call = nullptr;
+  settle_followers(s, item, error);
+}
+
+void Sink::settle_followers(SinkStream& s, const SettleItem& item, const Error& error) {
+  if (s.followers.empty()) return;
+  const auto follows = [&](const SettleItem& f) {
+    return id_equal(f.id, item.id) && f.delivery == item.delivery;
+  };
+  for (SettleItem& f : s.followers) {
+    if (follows(f)) f.call->settle(f.index, error);
+  }
+  s.followers.erase(std::remove_if(s.followers.begin(), s.followers.end(), follows),
+                    s.followers.end());
 }
 
 void Sink::settle_done(SinkStream& s) {
@@ -262,6 +282,7 @@ void Sink::drop_all(SinkStream& s) {
   s.pending.clear();
   for (Vector<SettleItem>* items : {&acks, &releases}) {
     for (SettleItem& item : *items) {
+      settle_followers(s, item, not_owner());
       if (!item.call) continue;
       if (items == &acks) counters_.not_owner.fetch_add(1, std::memory_order_relaxed);
       item.call->settle(item.index, not_owner());

@@ -88,6 +88,8 @@ class SinkStream : public RefCounted {
 
   // What the host settles, gathered in this turn.
   Vector<SettleItem> acks, releases;
+  // Acks of events whose ack is under way already: they end as that one does.
+  Vector<SettleItem> followers;
   size_t settling = 0;  // commands under way
 
   // Own pending events that are not known here are looked for, from `recover_from` on.
