@@ -1,5 +1,5 @@
 // Connections that are cut, stall or are half open, and a server that dies.
-#include <signal.h>
+#include <pulseengine/status.h>
 
 #include <sstream>
 
@@ -197,6 +197,45 @@ TEST(Connections, HalfOpen) {
   EXPECT_EQ(near.disconnected, 0);
   ts_proxy_resume(proxy.get(), TS_BOTH);
   scene.progress(200);
+  scene.finish();
+}
+
+// Acks that do not end in time are asked for again and again while the first may still be under
+// way: the host never hears that its events belong to somebody else, and all are acked at last.
+TEST(Connections, AcksThatTimeOut) {
+  Scene scene;
+  const Proxy proxy(ts_proxy_start(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.set("command_timeout_ms", 300);
+  scene.set("block_ms", 300);
+  scene.set("grace_ms", 20000);
+  Worker& publisher = scene.publisher();
+  scene.set_url(ts_proxy_url(proxy.get()));
+  scene.reader();
+  const std::vector<Worker*> holders = {&scene.consumer({{"hold", "1"}}),
+                                        &scene.consumer({{"hold", "1"}})};
+  scene.until("they hold events",
+              [&] { return holders[0]->taken.size() >= 30 && holders[1]->taken.size() >= 30; });
+  scene.pause(publisher);
+  scene.until("they hold all", [&] {
+    return holders[0]->taken.size() + holders[1]->taken.size() == scene.acknowledged();
+  });
+  ts_proxy_stall(proxy.get(), TS_TO_CLIENT);
+  for (Worker* holder : holders) scene.order(*holder, "ack");
+  for (int i = 0; i < 2; i++) {
+    std::vector<int64_t> failed;
+    for (Worker* holder : holders) failed.push_back(holder->failed_acks[PULSE_ERR_TIMEOUT]);
+    scene.until("acks time out", [&] {
+      return holders[0]->failed_acks[PULSE_ERR_TIMEOUT] > failed[0] &&
+             holders[1]->failed_acks[PULSE_ERR_TIMEOUT] > failed[1];
+    });
+    if (i == 0) ts_proxy_cut_all(proxy.get());
+  }
+  ts_proxy_resume(proxy.get(), TS_TO_CLIENT);
+  scene.until("all are acked", [&] {
+    return static_cast<size_t>(holders[0]->acked + holders[1]->acked) == scene.acknowledged();
+  });
+  for (Worker* holder : holders) EXPECT_EQ(holder->not_owner.size(), 0u) << holder->name;
   scene.finish();
 }
 
