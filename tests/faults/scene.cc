@@ -264,8 +264,9 @@ bool Scene::until(const char* what, const std::function<bool()>& condition) {
         c->scene->collect();
         return (*c->condition)() ? 1 : 0;
       },
-      &context, TS_DEADLINE_MS);
+      &context, failed_ ? 1000 : TS_DEADLINE_MS);
   EXPECT_EQ(met, 1) << "never happened: " << what;
+  if (met != 1) failed_ = true;
   return met == 1;
 }
 

@@ -155,6 +155,7 @@ class Scene {
   std::map<std::string, std::set<Id>> handled_;
   uint64_t handlings_ = 0, redeliveries_ = 0, lost_ = 0;
   std::vector<std::pair<Id, std::string>> entries_;
+  bool failed_ = false;  // a condition was never met: what comes after is not waited for long
   bool gone_ = false;
   Excused excused_;
 };
