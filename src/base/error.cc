@@ -12,7 +12,7 @@ namespace pulseengine {
 Error::Error(pulse_status code, std::string_view message, uint32_t flags, int system_errno)
     : code_(code), flags_(flags), errno_(system_errno) {
   length_ = static_cast<uint16_t>(std::min(message.size(), sizeof message_ - 1));
-  std::memcpy(message_, message.data(), length_);
+  if (length_ > 0) std::memcpy(message_, message.data(), length_);
   message_[length_] = '\0';
 }
 

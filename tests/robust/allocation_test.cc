@@ -89,6 +89,7 @@ class World {
       pulse_error error = PULSE_ERROR_INIT;
       EXPECT_EQ(pulse_engine_close_wait(engine, TS_DEADLINE_MS, &error), PULSE_OK) << error.message;
       pulse_engine_unref(engine);
+      engine = nullptr;
     }
     pump(0);
     if (queue != nullptr) pulse_queue_close(queue);
