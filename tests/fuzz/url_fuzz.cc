@@ -1,5 +1,5 @@
-// Any text as a URL: refused with an error, or taken; then what is logged of it holds no password
-// and can be parsed again.
+// Any text as a URL: refused with an error, or taken; then what is logged of it does not depend on
+// the password.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -17,14 +17,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   if (url.path.size() > kMaxSocketPath && url.scheme == Url::Scheme::unix_socket) abort();
-  String shown = redacted(url);
-  // Short passwords may stand in a text by chance.
-  if (url.password.size() > 12 && shown.find(url.password) != String::npos &&
-      url.host.find(url.password) == String::npos && url.path.find(url.password) == String::npos &&
-      url.user.find(url.password) == String::npos && url.ca.find(url.password) == String::npos &&
-      url.cert.find(url.password) == String::npos && url.key.find(url.password) == String::npos &&
-      url.sni.find(url.password) == String::npos) {
-    abort();
+  // Whatever the password is, the text for logs is the same.
+  if (!url.password.empty()) {
+    Url other = url;
+    other.password = url.password == "x" ? "y" : "x";
+    if (redacted(other) != redacted(url)) abort();
   }
   return 0;
 }
