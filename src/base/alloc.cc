@@ -16,11 +16,15 @@ AllocatorHooks hooks = kMalloc;
 // Only memory of custom hooks pins them.
 bool custom = false;
 std::atomic<int64_t> alive{0};
+std::atomic<int64_t> objects{0};
 
 }  // namespace
 
+LiveObject::LiveObject() noexcept { objects.fetch_add(1, std::memory_order_relaxed); }
+LiveObject::~LiveObject() { objects.fetch_sub(1, std::memory_order_relaxed); }
+
 bool set_allocator_hooks(const AllocatorHooks& wanted) noexcept {
-  if (custom && alive.load() != 0) return false;
+  if (objects.load() != 0 || (custom && alive.load() != 0)) return false;
   custom = wanted.allocate != nullptr;
   hooks = custom ? wanted : kMalloc;
   return true;

@@ -29,8 +29,17 @@ struct AllocatorHooks {
   void* context;
 };
 
-// Installs hooks; all null restores malloc.  False while allocations made through
-// the current hooks are alive.
+// A base or member of the classes behind the host's objects: while one lives, the hooks stay.
+class LiveObject {
+ public:
+  LiveObject() noexcept;
+  LiveObject(const LiveObject&) = delete;
+  LiveObject& operator=(const LiveObject&) = delete;
+  ~LiveObject();
+};
+
+// Installs hooks; all null restores malloc.  False while an object, or memory made through
+// custom hooks, is alive.
 bool set_allocator_hooks(const AllocatorHooks& hooks) noexcept;
 
 // Throws std::bad_alloc; never returns null.

@@ -25,6 +25,7 @@ class Bytes : public RefCounted {
   ~Bytes() override;
 
  private:
+  LiveObject live_;
   std::string_view view_;
   void* owned_ = nullptr;  // memory of our own
   Ref<Slab> slab_;

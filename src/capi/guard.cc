@@ -64,6 +64,11 @@ Error check_may_wait(const Engine& engine) {
   return Error(PULSE_ERR_REENTRANT, "a blocking call inside an inline callback");
 }
 
+namespace {
+// For a loop that is held up by a callback: the caller gets its answer all the same.
+constexpr int64_t kCancelGraceMs = 100;
+}  // namespace
+
 Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t timeout_ms) {
   pulse_status status = engine.wait(signal, timeout_ms);
   if (status == PULSE_OK) {
@@ -71,10 +76,17 @@ Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t tim
     return operation.error();
   }
   engine.cancel(operation.id());
-  if (status != PULSE_ERR_TIMEOUT) return Error(status, status == PULSE_ERR_BUSY ? "another thread runs the engine" : "cannot wait here");
-  return Error(PULSE_ERR_TIMEOUT, "the deadline passed",
-               PULSE_ERROR_RETRIABLE |
-                   (operation.sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT));
+  if (status != PULSE_ERR_TIMEOUT) {
+    return Error(status, status == PULSE_ERR_BUSY ? "another thread runs the engine" : "cannot wait here");
+  }
+  // Only the loop knows whether it was sent; it also may have completed at the last moment.
+  uint32_t outcome = PULSE_ERROR_OUTCOME_UNKNOWN;
+  if (engine.wait(signal, kCancelGraceMs) == PULSE_OK) {
+    operation.take();
+    if (operation.status() != PULSE_ERR_CANCELLED) return operation.error();
+    outcome = operation.error().flags();
+  }
+  return Error(PULSE_ERR_TIMEOUT, "the deadline passed", PULSE_ERROR_RETRIABLE | outcome);
 }
 
 }  // namespace pulseengine

@@ -22,12 +22,15 @@ int64_t pulse_queue_poll(pulse_queue* queue, pulse_event* events, size_t event_s
       event_size < offsetof(pulse_event, operation)) {
     return PULSE_ERR_INVALID;
   }
-  return queue->core->poll(events, event_size, max, timeout_ms);
+  // A callback or another thread may drop the last handle meanwhile.
+  Ref<Queue> core = queue->core;
+  return core->poll(events, event_size, max, timeout_ms);
 }
 
 int64_t pulse_queue_dispatch(pulse_queue* queue, size_t max, int64_t timeout_ms) noexcept {
   if (queue == nullptr) return PULSE_ERR_INVALID;
-  return queue->core->dispatch(max, timeout_ms);
+  Ref<Queue> core = queue->core;
+  return core->dispatch(max, timeout_ms);
 }
 
 int32_t pulse_queue_fd(pulse_queue* queue) noexcept {

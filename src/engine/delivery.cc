@@ -28,6 +28,8 @@ Target& Target::operator=(Target&& other) noexcept {
   return *this;
 }
 
+Target::Target() = default;
+
 Target::~Target() {
   if (destroy_ != nullptr) destroy_(user_data_);
 }

@@ -13,7 +13,7 @@ class Queue;
 // when the Target goes, once.
 class Target {
  public:
-  Target() = default;
+  Target();
   Target(Ref<Queue> queue, pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
          uint64_t token);
   Target(Target&& other) noexcept;

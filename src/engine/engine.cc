@@ -361,6 +361,10 @@ void Engine::turn() noexcept {
     run_inline(inline_limit_, inline_deadline_us_);
     run_tasks();  // of the callbacks
     run_hooks();
+    if (has_abandoned_) {
+      for (size_t i = 0; i < connections_.size(); i++) connections_[i]->drop_abandoned();
+      has_abandoned_ = false;
+    }
   } catch (const std::bad_alloc&) {
     // What is queued stays queued: the next turn goes on.
     turn_again_ = true;
@@ -544,13 +548,13 @@ Error Engine::admit(Connection& connection, size_t bytes) {
   return {};
 }
 
-void Engine::operation_completed(Operation& operation, const Error& error) {
+void Engine::operation_completed(Operation& operation, Operation& delivered, const Error& error) {
   completions_.fetch_add(1, std::memory_order_relaxed);
   if (error.code() == PULSE_ERR_TIMEOUT) timeouts_.fetch_add(1, std::memory_order_relaxed);
   if ((error.flags() & PULSE_ERROR_OUTCOME_UNKNOWN) != 0) {
     outcome_unknown_.fetch_add(1, std::memory_order_relaxed);
   }
-  Ref<Operation> keep = Ref<Operation>::share(&operation);
+  Ref<Operation> keep = Ref<Operation>::share(&delivered);
   operations_.remove(operation);
   if (operation.signal_) {
     operation.signal_->set(error);
@@ -565,10 +569,11 @@ pulse_status Engine::cancel(uint64_t operation_id) {
   if (forked()) return PULSE_ERR_FORKED;
   Ref<Operation> operation = operations_.find(operation_id);
   if (!operation) return PULSE_ERR_NOT_FOUND;
-  post_call([operation] {
-    operation->complete(Error(PULSE_ERR_CANCELLED, "cancelled",
-                              operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN
-                                                  : PULSE_ERROR_NEVER_SENT));
+  post_call([this, operation] {
+    operation->complete_early(Error(PULSE_ERR_CANCELLED, "cancelled",
+                                    operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN
+                                                        : PULSE_ERROR_NEVER_SENT));
+    has_abandoned_ = true;
   });
   return PULSE_OK;
 }
@@ -589,10 +594,11 @@ void Engine::check_operations() noexcept {
     next_operation_ms_.compare_exchange_strong(current, next);
     arm_operation_timer();
     for (Ref<Operation>& operation : late) {
-      operation->complete(Error(PULSE_ERR_TIMEOUT, "the deadline passed",
-                                PULSE_ERROR_RETRIABLE | (operation->sent_any
-                                                             ? PULSE_ERROR_OUTCOME_UNKNOWN
-                                                             : PULSE_ERROR_NEVER_SENT)));
+      has_abandoned_ = true;
+      operation->complete_early(Error(PULSE_ERR_TIMEOUT, "the deadline passed",
+                                      PULSE_ERROR_RETRIABLE | (operation->sent_any
+                                                                   ? PULSE_ERROR_OUTCOME_UNKNOWN
+                                                                   : PULSE_ERROR_NEVER_SENT)));
     }
   } catch (const std::bad_alloc&) {
     next_operation_ms_.store(monotonic_ms() + 100);

@@ -172,7 +172,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void run_hooks();
   void arm_operation_timer();
   void check_operations() noexcept;
-  void operation_completed(Operation& operation, const Error& error);
+  // `delivered`: what the host gets, the operation itself or one that stands in for it.
+  void operation_completed(Operation& operation, Operation& delivered, const Error& error);
   void operation_taken() noexcept;
   void change_state(pulse_engine_state state, const Error& error);
   void begin_close();
@@ -182,6 +183,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   pulse_status enter_loop();
   void leave_loop();
 
+  LiveObject live_;
   EngineConfig config_;
   Loop loop_;
   Thread thread_;
@@ -213,6 +215,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   size_t inline_ran_ = 0;
   Vector<TurnHook*> hooks_;
   bool in_turn_ = false;
+  bool has_abandoned_ = false;  // commands may be queued whose operation has ended
   bool turn_again_ = false;  // work came up that this turn no longer reaches
 
   std::mutex child_mutex_;

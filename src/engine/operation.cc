@@ -14,6 +14,31 @@ Operation::~Operation() {
 
 bool Operation::complete(const Error& error) {
   if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
+  set_outcome(error);
+  engine_->operation_completed(*this, *this, error);
+  return true;
+}
+
+bool Operation::complete_early(const Error& error) {
+  if (signal_ || target_.empty()) return complete(error);
+  Ref<Operation> stand_in;
+  try {
+    stand_in = make_ref<Operation>(kind_, Target());
+  } catch (const std::bad_alloc&) {
+    return complete(error);
+  }
+  if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
+  stand_in->completed_.store(true, std::memory_order_release);
+  stand_in->set_outcome(error);
+  stand_in->id_ = id_;
+  stand_in->engine_ = engine_;
+  stand_in->target_ = std::move(target_);
+  taken_ = true;  // the other one counts now
+  engine_->operation_completed(*this, *stand_in, error);
+  return true;
+}
+
+void Operation::set_outcome(const Error& error) {
   status_ = error.code();
   flags_ = error.flags();
   if (!error.ok() && !error.message().empty()) {
@@ -24,8 +49,6 @@ bool Operation::complete(const Error& error) {
       std::memcpy(message_, error.message().data(), message_len_);
     }
   }
-  engine_->operation_completed(*this, error);
-  return true;
 }
 
 Error Operation::error() const {

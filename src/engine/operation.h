@@ -39,6 +39,9 @@ class Operation : public Delivery {
   // True if this call completed it.
   bool complete(const Error& error);
   bool complete() { return complete(Error()); }
+  // The same while a command of it may still be queued or unanswered, which keeps this object: the
+  // host gets another one, so that its target does not have to wait for that.
+  bool complete_early(const Error& error);
 
   // A blocking twin waits on this instead of a target.
   void set_signal(Ref<Signal> signal) { signal_ = std::move(signal); }
@@ -56,6 +59,8 @@ class Operation : public Delivery {
  private:
   friend class Engine;
   friend class OperationTable;
+
+  void set_outcome(const Error& error);
 
   const pulse_event_kind kind_;
   pulse_status status_ = PULSE_OK;

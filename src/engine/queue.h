@@ -36,6 +36,7 @@ class Queue final : public RefCounted {
   bool wait_for(std::unique_lock<std::mutex>& lock, const DeliveryList& list, int64_t timeout_ms);
   void update_fd();
 
+  LiveObject live_;
   std::mutex mutex_;
   std::condition_variable changed_;
   DeliveryList polled_;      // guarded by mutex_, as all below

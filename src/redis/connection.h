@@ -91,6 +91,8 @@ class Connection : public Allocated {
   // Bytes that wait to be sent.  Any thread.
   size_t buffered() const { return buffered_.load(std::memory_order_relaxed); }
 
+  // Takes out of the queue what was given up, or whose deadline has passed.
+  void drop_abandoned();
   // Writes what was submitted.  Once a turn.
   void flush() noexcept;
 
@@ -132,7 +134,6 @@ class Connection : public Allocated {
   void requeue_unanswered(const Error& error);
   void load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& buffer);
   void close_socket();
-  void drop_abandoned();
   bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest);
   void on_io(int events);
   bool read_some();

@@ -109,7 +109,13 @@ void Sink::Intake::sort_out() {
     }
     if (!sink_.filter_->passes(m.topic)) {
       sink_.counters_.filtered.fetch_add(1, std::memory_order_relaxed);
-      if (acks && !sink_.config_.leave_filtered) sink_.gather(s_, own(m.id), true);
+      if (acks && !sink_.config_.leave_filtered) {
+        sink_.gather(s_, own(m.id), true);
+      } else if (acks && source_ == Source::claimed) {
+        // Taken over only to find that it is for others: they must get the lease, too.
+        sink_.gather(s_, own(m.id), false);
+        s_.stand_back = true;
+      }
       continue;
     }
     m.delivery = sink_.generation_;

@@ -106,6 +106,7 @@ class SinkStream : public RefCounted {
 
   bool sweeping = false;
   int64_t next_sweep_ms = 0;
+  bool stand_back = false;  // the last sweep took over what the filter leaves to others
   String sweep_cursor = "0-0";
 
   bool renewing = false;

@@ -2,6 +2,8 @@
 // were lost.  And the renewal of what the host holds.
 #include <algorithm>
 
+#include "base/rng.h"
+#include "base/rng.h"
 #include "scripts.h"
 #include "streaming/sink_intake.h"
 #include "streaming/sink_send.h"
@@ -91,6 +93,12 @@ void Sink::swept(SinkStream& s, Reply& reply, int64_t limit) {
     if (parse_id(reply.next().text, &id)) lost(s, id);
   }
   sampled(s, position, lowest);
+  if (s.stand_back) {
+    // Long enough for others to take the lease, whatever their rhythm.
+    s.stand_back = false;
+    s.next_sweep_ms = monotonic_ms() + kSweepInterval * (2 + static_cast<int64_t>(random_below(3)));
+    return;
+  }
   // A full hand: there is more.
   if (limit > 0 && entries + static_cast<int64_t>(gone) >= limit) {
     count_limit_ = std::min(2 * count_limit_, config_.max_polled);

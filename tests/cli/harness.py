@@ -38,7 +38,7 @@ class Server:
     """A redis-server on a unix socket in a directory of its own."""
 
     def __init__(self, *options):
-        self.directory = tempfile.mkdtemp(prefix="pulse-test-")
+        self.directory = tempfile.mkdtemp(prefix="pulse-cli-")
         self.socket = os.path.join(self.directory, "redis.sock")
         self.url = "unix://" + self.socket
         self.process = subprocess.Popen(

@@ -14,7 +14,7 @@ SCRIPT = os.environ["PULSE_TEST_QUICKSTART"]
 
 
 def write_lines(count):
-    file = tempfile.NamedTemporaryFile("w", prefix="pulse-test-", suffix=".log")
+    file = tempfile.NamedTemporaryFile("w", prefix="pulse-cli-", suffix=".log")
     for i in range(count):
         file.write("2026-01-01 00:00:%02d status installed package%d:amd64 1.%d\n"
                    % (i % 60, i % 500, i))
