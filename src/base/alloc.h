@@ -75,9 +75,13 @@ struct Allocator {
   }
   void deallocate(T* p, size_t) noexcept { release(p); }
   template <class U>
-  bool operator==(const Allocator<U>&) const noexcept { return true; }
+  bool operator==(const Allocator<U>&) const noexcept {
+    return true;
+  }
   template <class U>
-  bool operator!=(const Allocator<U>&) const noexcept { return false; }
+  bool operator!=(const Allocator<U>&) const noexcept {
+    return false;
+  }
 };
 
 using String = std::basic_string<char, std::char_traits<char>, Allocator<char>>;

@@ -14,7 +14,8 @@ struct Entry {
   const char* message;
 };
 
-#define ENTRY(symbol, message) {symbol, #symbol, message}
+#define ENTRY(symbol, message) \
+  { symbol, #symbol, message }
 constexpr Entry kEntries[] = {
     ENTRY(PULSE_OK, "success"),
     ENTRY(PULSE_ERR_INVALID, "an argument or option is not allowed"),

@@ -14,7 +14,8 @@ constexpr int64_t kMiB = 1 << 20;
 Error take_name_option(std::string_view what, const char* given, size_t most, String* out) {
   if (given == nullptr) return {};
   std::string_view text(given);
-  if (text.size() > most) return Error::make(PULSE_ERR_INVALID, 0, "{} is longer than {} bytes", what, most);
+  if (text.size() > most)
+    return Error::make(PULSE_ERR_INVALID, 0, "{} is longer than {} bytes", what, most);
   *out = text;
   return {};
 }
@@ -62,12 +63,17 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
     bool forever;
     int64_t* out;
   } numbers[] = {
-      {"connect_timeout_ms", o.connect_timeout_ms, 5000, 1, kMaxMs, false, &server.connect_timeout_ms},
-      {"command_timeout_ms", o.command_timeout_ms, 10000, 1, kMaxMs, true, &config->command_timeout_ms},
+      {"connect_timeout_ms", o.connect_timeout_ms, 5000, 1, kMaxMs, false,
+       &server.connect_timeout_ms},
+      {"command_timeout_ms", o.command_timeout_ms, 10000, 1, kMaxMs, true,
+       &config->command_timeout_ms},
       {"max_inflight", o.max_inflight, 65536, 1, int64_t{1} << 30, true, &config->max_inflight},
-      {"max_buffer_bytes", o.max_buffer_bytes, 64 * kMiB, 1, 1024 * kMiB, false, &config->max_buffer_bytes},
-      {"max_payload_bytes", o.max_payload_bytes, 64 * kMiB, 1, 512 * kMiB, false, &config->max_payload_bytes},
-      {"max_reply_bytes", o.max_reply_bytes, 512 * kMiB, 1024, int64_t{1} << 40, false, &server.max_reply_bytes},
+      {"max_buffer_bytes", o.max_buffer_bytes, 64 * kMiB, 1, 1024 * kMiB, false,
+       &config->max_buffer_bytes},
+      {"max_payload_bytes", o.max_payload_bytes, 64 * kMiB, 1, 512 * kMiB, false,
+       &config->max_payload_bytes},
+      {"max_reply_bytes", o.max_reply_bytes, 512 * kMiB, 1024, int64_t{1} << 40, false,
+       &server.max_reply_bytes},
       {"reconnect_min_ms", o.reconnect_min_ms, 10, 1, kMaxMs, false, &server.reconnect_min_ms},
       {"reconnect_max_ms", o.reconnect_max_ms, 5000, 1, kMaxMs, false, &server.reconnect_max_ms},
       {"command_connections", o.command_connections, 1, 1, 64, false, &connections},
@@ -92,7 +98,8 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
   error = take_name_option("client_name", o.client_name, 256, &server.client_name);
   if (error.ok()) error = check_client_name(server.client_name);
   if (error.ok()) error = take_name_option("key_prefix", o.key_prefix, 512, &config->key_prefix);
-  if (error.ok()) error = parse_url(o.url == nullptr ? "redis://127.0.0.1:6379" : o.url, &server.url);
+  if (error.ok())
+    error = parse_url(o.url == nullptr ? "redis://127.0.0.1:6379" : o.url, &server.url);
   return error;
 }
 
@@ -134,8 +141,8 @@ pulse_status pulse_engine_ready_wait(pulse_engine* engine, int64_t timeout_ms,
   });
 }
 
-pulse_status pulse_engine_ping(pulse_engine* engine, const pulse_target* target, uint64_t* operation,
-                               pulse_error* error) noexcept {
+pulse_status pulse_engine_ping(pulse_engine* engine, const pulse_target* target,
+                               uint64_t* operation, pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     Target to;
     Error problem = take_target(target, &to);
@@ -148,15 +155,16 @@ pulse_status pulse_engine_ping(pulse_engine* engine, const pulse_target* target,
   });
 }
 
-pulse_status pulse_engine_ping_wait(pulse_engine* engine, uint64_t* microseconds, int64_t timeout_ms,
-                                    pulse_error* error) noexcept {
+pulse_status pulse_engine_ping_wait(pulse_engine* engine, uint64_t* microseconds,
+                                    int64_t timeout_ms, pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     if (engine == nullptr) return null_argument("engine");
     Engine& core = *engine->core;
     Ref<Operation> op;
-    Error problem = call_and_wait(core, timeout_ms, &op, [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) {
-      return ping(core, left, Target(), std::move(s), out);
-    });
+    Error problem =
+        call_and_wait(core, timeout_ms, &op, [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) {
+          return ping(core, left, Target(), std::move(s), out);
+        });
     if (problem.ok() && microseconds != nullptr) *microseconds = op->count;
     return problem;
   });
@@ -182,7 +190,8 @@ pulse_status pulse_engine_close_wait(pulse_engine* engine, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     if (engine == nullptr) return null_argument("engine");
-    if (engine->core->forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
+    if (engine->core->forked())
+      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
     return engine->core->close_wait(timeout_ms);
   });
 }
@@ -212,7 +221,8 @@ pulse_status pulse_engine_wakeup(pulse_engine* engine) noexcept {
   return PULSE_OK;
 }
 
-pulse_status pulse_engine_get_metrics(pulse_engine* engine, pulse_engine_metrics* metrics) noexcept {
+pulse_status pulse_engine_get_metrics(pulse_engine* engine,
+                                      pulse_engine_metrics* metrics) noexcept {
   return guard(nullptr, [&]() -> Error {
     if (engine == nullptr) return null_argument("engine");
     pulse_engine_metrics now{};

@@ -27,15 +27,15 @@ Error take_required_target(const pulse_target* given, Target* out) {
   return error;
 }
 
-Error take_number(std::string_view what, int64_t given, int64_t standard, int64_t least, int64_t most,
-                  bool forever, int64_t* out) {
+Error take_number(std::string_view what, int64_t given, int64_t standard, int64_t least,
+                  int64_t most, bool forever, int64_t* out) {
   if (given == 0) {
     *out = standard;
   } else if (given == -1 && forever) {
     *out = -1;
   } else if (given < least || given > most) {
-    return Error::make(PULSE_ERR_INVALID, 0, "{} is {}, but must be {} to {}{}", what, given, least, most,
-                       forever ? ", or -1" : "");
+    return Error::make(PULSE_ERR_INVALID, 0, "{} is {}, but must be {} to {}{}", what, given, least,
+                       most, forever ? ", or -1" : "");
   } else {
     *out = given;
   }
@@ -77,7 +77,8 @@ Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t tim
   }
   engine.cancel(operation.id());
   if (status != PULSE_ERR_TIMEOUT) {
-    return Error(status, status == PULSE_ERR_BUSY ? "another thread runs the engine" : "cannot wait here");
+    return Error(status,
+                 status == PULSE_ERR_BUSY ? "another thread runs the engine" : "cannot wait here");
   }
   // Only the loop knows whether it was sent; it also may have completed at the last moment.
   uint32_t outcome = PULSE_ERROR_OUTCOME_UNKNOWN;

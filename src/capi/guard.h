@@ -28,8 +28,8 @@ inline Error null_argument(std::string_view what) {
   return Error::make(PULSE_ERR_INVALID, 0, "{} must not be NULL", what);
 }
 
-// A sized struct of the caller: what it has of the fields is copied over the zeros of *out.  Null gives
-// all zeros.  Bytes beyond what is known here must be zero.
+// A sized struct of the caller: what it has of the fields is copied over the zeros of *out.  Null
+// gives all zeros.  Bytes beyond what is known here must be zero.
 template <class T>
 Error take_options(const T* given, T* out, std::string_view what) {
   std::memset(static_cast<void*>(out), 0, sizeof *out);
@@ -37,7 +37,8 @@ Error take_options(const T* given, T* out, std::string_view what) {
   if (given == nullptr) return {};
   size_t size = given->size;
   if (size < sizeof(size_t)) {
-    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "{}: size {} is no size of this struct", what, size);
+    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "{}: size {} is no size of this struct", what,
+                       size);
   }
   // First of all, so that what was handed over is known even if the call fails.
   std::memcpy(static_cast<void*>(out), given, std::min(size, sizeof *out));
@@ -46,7 +47,8 @@ Error take_options(const T* given, T* out, std::string_view what) {
   for (size_t i = sizeof *out; i < size; i++) {
     if (bytes[i] != 0) {
       return Error::make(PULSE_ERR_UNKNOWN_OPTION, 0,
-                         "{}: byte {} is set, but this library knows only {} bytes", what, i, sizeof *out);
+                         "{}: byte {} is set, but this library knows only {} bytes", what, i,
+                         sizeof *out);
     }
   }
   return {};
@@ -58,7 +60,8 @@ Error give_struct(const T& value, T* out, std::string_view what) {
   if (out == nullptr) return null_argument(what);
   size_t size = out->size;
   if (size < sizeof(size_t)) {
-    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "{}: size {} is no size of this struct", what, size);
+    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "{}: size {} is no size of this struct", what,
+                       size);
   }
   std::memcpy(static_cast<void*>(out), &value, std::min(size, sizeof value));
   out->size = size;
@@ -71,8 +74,8 @@ Error take_target(const pulse_target* given, Target* out);
 Error take_required_target(const pulse_target* given, Target* out);
 
 // An option with a default (for 0) and bounds; -1 where `forever` is allowed.
-Error take_number(std::string_view what, int64_t given, int64_t standard, int64_t least, int64_t most,
-                  bool forever, int64_t* out);
+Error take_number(std::string_view what, int64_t given, int64_t standard, int64_t least,
+                  int64_t most, bool forever, int64_t* out);
 // A switch: 0 or 1.
 Error take_switch(std::string_view what, int32_t given, bool* out);
 // Pointer and length; null with length 0 is empty.

@@ -45,7 +45,8 @@ void unref_handle(Handle* handle) noexcept {
 // What every call on an open object checks first.
 inline Error check_engine(const Engine& engine) {
   if (engine.forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-  if (engine.closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
+  if (engine.closing())
+    return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
   return {};
 }
 
@@ -56,8 +57,8 @@ Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t tim
 // Begins a blocking call: REENTRANT inside an inline callback.
 Error check_may_wait(const Engine& engine);
 
-// Runs `start(timeout_left_ms, signal, &operation)`, again and again while it answers AGAIN, and waits for
-// the operation.  On success *out is the completed operation.
+// Runs `start(timeout_left_ms, signal, &operation)`, again and again while it answers AGAIN, and
+// waits for the operation.  On success *out is the completed operation.
 template <class Start>
 Error call_and_wait(Engine& engine, int64_t timeout_ms, Ref<Operation>* out, Start start) {
   Error error = check_engine(engine);

@@ -47,17 +47,21 @@ Error take_sink_options(const pulse_sink_options* given, SinkConfig* c, Filter* 
   if (e.ok()) e = take_start(o.start);
   if (e.ok()) e = take_switch("no_ack", o.no_ack, &c->no_ack);
   if (e.ok()) e = take_number("block_ms", o.block_ms, 5000, 1, kLongest, false, &c->block_ms);
-  if (e.ok()) e = take_number("max_polled", o.max_polled, 1000, 1, kMaxPolled, false, &c->max_polled);
+  if (e.ok())
+    e = take_number("max_polled", o.max_polled, 1000, 1, kMaxPolled, false, &c->max_polled);
   if (e.ok()) e = take_number("buffer", o.buffer, 1000, 1, INT64_MAX, true, &c->buffer);
   if (e.ok()) {
     e = take_number("buffer_bytes", o.buffer_bytes, 16 << 20, 1, INT64_MAX, true, &c->buffer_bytes);
   }
-  if (e.ok()) e = take_number("max_pending", o.max_pending, 10000, 1, INT64_MAX, true, &c->max_pending);
+  if (e.ok())
+    e = take_number("max_pending", o.max_pending, 10000, 1, INT64_MAX, true, &c->max_pending);
   if (e.ok()) {
-    e = take_number("ack_grace_ms", o.ack_grace_ms, 20000, kLeastGrace, kLongest, false, &c->grace_ms);
+    e = take_number("ack_grace_ms", o.ack_grace_ms, 20000, kLeastGrace, kLongest, false,
+                    &c->grace_ms);
   }
   if (e.ok()) {
-    e = take_number("max_handling_ms", o.max_handling_ms, -1, 1, kLongest, true, &c->max_handling_ms);
+    e = take_number("max_handling_ms", o.max_handling_ms, -1, 1, kLongest, true,
+                    &c->max_handling_ms);
   }
   if (e.ok()) e = take_switch("leave_filtered", o.leave_filtered, &c->leave_filtered);
   bool no_coalescing = false;
@@ -95,7 +99,8 @@ Error check_sink(const pulse_sink* sink) {
   if (sink->core->engine().forked()) {
     return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
   }
-  if (sink->core->withdrawn()) return Error(PULSE_ERR_CLOSED, "the sink is closed", PULSE_ERROR_NEVER_SENT);
+  if (sink->core->withdrawn())
+    return Error(PULSE_ERR_CLOSED, "the sink is closed", PULSE_ERROR_NEVER_SENT);
   return check_engine(sink->core->engine());
 }
 
@@ -170,7 +175,8 @@ pulse_status pulse_sink_open(pulse_stream* stream, const char* name, size_t name
   });
 }
 
-pulse_status pulse_sink_ready_wait(pulse_sink* sink, int64_t timeout_ms, pulse_error* error) noexcept {
+pulse_status pulse_sink_ready_wait(pulse_sink* sink, int64_t timeout_ms,
+                                   pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     Error problem = check_sink(sink);
     if (problem.ok()) problem = check_may_wait(sink->core->engine());
@@ -243,13 +249,15 @@ pulse_status pulse_sink_ack_wait(pulse_sink* sink, const pulse_ack_handle* handl
       sink, timeout_ms, error, &op,
       [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
         Error problem = check_handles(handles, count);
-        return problem.ok() ? core.ack(handles, count, left, Target(), std::move(signal), out) : problem;
+        return problem.ok() ? core.ack(handles, count, left, Target(), std::move(signal), out)
+                            : problem;
       });
   if (results == nullptr || handles == nullptr || !op || !op->completed()) return status;
   for (size_t i = 0; i < count; i++) {
     // Cut short as a whole: every item ended as the operation did.
-    results[i] = i < op->results.size() ? op->results[i]
-                                        : pulse_result{op->status(), op->error().flags(), handles[i].id};
+    results[i] = i < op->results.size()
+                     ? op->results[i]
+                     : pulse_result{op->status(), op->error().flags(), handles[i].id};
   }
   return status;
 }
@@ -264,14 +272,15 @@ pulse_status pulse_sink_release(pulse_sink* sink, const pulse_ack_handle* handle
 }
 
 pulse_status pulse_sink_release_wait(pulse_sink* sink, const pulse_ack_handle* handles,
-                                     size_t count, int64_t timeout_ms, pulse_error* error) noexcept {
+                                     size_t count, int64_t timeout_ms,
+                                     pulse_error* error) noexcept {
   Ref<Operation> op;
   return wait_on(sink, timeout_ms, error, &op,
                  [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
                    Error problem = check_handles(handles, count);
-                   return problem.ok() ? core.release(handles, count, left, Target(),
-                                                      std::move(signal), out)
-                                       : problem;
+                   return problem.ok()
+                              ? core.release(handles, count, left, Target(), std::move(signal), out)
+                              : problem;
                  });
 }
 
@@ -309,7 +318,8 @@ pulse_status pulse_sink_close(pulse_sink* sink) noexcept {
   });
 }
 
-pulse_status pulse_sink_close_wait(pulse_sink* sink, int64_t timeout_ms, pulse_error* error) noexcept {
+pulse_status pulse_sink_close_wait(pulse_sink* sink, int64_t timeout_ms,
+                                   pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     if (sink == nullptr) return null_argument("sink");
     if (sink->core->engine().forked()) {

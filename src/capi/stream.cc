@@ -15,7 +15,8 @@ struct AddSettings {
   int64_t timeout_ms = 0;
 };
 
-Error take_add_options(const pulse_add_options* given, bool batch, AddItem* item, AddSettings* out) {
+Error take_add_options(const pulse_add_options* given, bool batch, AddItem* item,
+                       AddSettings* out) {
   pulse_add_options o;
   Error error = take_options(given, &o, "pulse_add_options");
   if (error.ok() && o.reserved != 0) {
@@ -52,14 +53,16 @@ Error take_items(const Engine& engine, const pulse_add_item* items, size_t item_
     return Error::make(PULSE_ERR_INVALID, 0, "a batch has 1 to {} items, not {}", kMaxItems, count);
   }
   if (item_size < offsetof(pulse_add_item, topic)) {
-    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "item_size {} is no size of pulse_add_item", item_size);
+    return Error::make(PULSE_ERR_STRUCT_SIZE, 0, "item_size {} is no size of pulse_add_item",
+                       item_size);
   }
   out->reserve(count);
   for (size_t i = 0; i < count; i++) {
     pulse_add_item given{};
     const char* at = reinterpret_cast<const char*>(items) + i * item_size;
     for (size_t b = sizeof given; b < item_size; b++) {
-      if (at[b] != 0) return Error::make(PULSE_ERR_UNKNOWN_OPTION, 0, "item {}: byte {} is set", i, b);
+      if (at[b] != 0)
+        return Error::make(PULSE_ERR_UNKNOWN_OPTION, 0, "item {}: byte {} is set", i, b);
     }
     std::memcpy(&given, at, std::min(item_size, sizeof given));
     AddItem item;
@@ -69,7 +72,8 @@ Error take_items(const Engine& engine, const pulse_add_item* items, size_t item_
     item.has_topic = given.topic != nullptr;
     Error error = take_text("topic", given.topic, given.topic_len, &item.topic);
     if (error.ok()) {
-      error = take_item(engine, given.name, given.name_len, given.payload, given.payload_len, &item);
+      error =
+          take_item(engine, given.name, given.name_len, given.payload, given.payload_len, &item);
     }
     if (!error.ok()) {
       return Error::make(error.code(), error.flags(), "item {}: {}", i, error.message());
@@ -117,9 +121,10 @@ pulse_status wait_on(pulse_stream* stream, int64_t timeout_ms, pulse_error* erro
     if (stream == nullptr) return null_argument("stream");
     Stream& core = *stream->core;
     Ref<Operation> op;
-    Error problem = call_and_wait(
-        core.engine(), timeout_ms, &op,
-        [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) { return start(core, left, std::move(s), out); });
+    Error problem = call_and_wait(core.engine(), timeout_ms, &op,
+                                  [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) {
+                                    return start(core, left, std::move(s), out);
+                                  });
     if (op && op->completed()) finish(*op);
     return problem;
   });
@@ -151,10 +156,13 @@ pulse_status pulse_stream_open(pulse_engine* engine, const char* name, size_t na
     pulse_stream_options o;
     if (problem.ok()) problem = take_options(options, &o, "pulse_stream_options");
     StreamOptions s;
-    if (problem.ok()) problem = take_number("max_len", o.max_len, 1000, 1, INT64_MAX, true, &s.max_len);
-    if (problem.ok()) problem = take_number("ttl_ms", o.ttl_ms, 0, 1, int64_t{1} << 50, false, &s.ttl_ms);
+    if (problem.ok())
+      problem = take_number("max_len", o.max_len, 1000, 1, INT64_MAX, true, &s.max_len);
+    if (problem.ok())
+      problem = take_number("ttl_ms", o.ttl_ms, 0, 1, int64_t{1} << 50, false, &s.ttl_ms);
     if (problem.ok()) {
-      problem = take_number("sliding_ttl_ms", o.sliding_ttl_ms, 0, 1, int64_t{1} << 50, false, &s.sliding_ttl_ms);
+      problem = take_number("sliding_ttl_ms", o.sliding_ttl_ms, 0, 1, int64_t{1} << 50, false,
+                            &s.sliding_ttl_ms);
     }
     if (!problem.ok()) return problem;
     if (s.ttl_ms > 0 && s.sliding_ttl_ms > 0) {
@@ -170,31 +178,37 @@ pulse_status pulse_stream_add(pulse_stream* stream, const char* name, size_t nam
                               const void* payload, size_t payload_len,
                               const pulse_add_options* options, const pulse_target* target,
                               uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    AddItem item;
-    AddSettings settings;
-    Error problem = take_add_options(options, false, &item, &settings);
-    if (problem.ok()) problem = take_item(core.engine(), name, name_len, payload, payload_len, &item);
-    if (!problem.ok()) return problem;
-    return add_event(core, item, settings.only_if_exists, settings.timeout_ms, std::move(to), nullptr, op);
-  });
+  return start_on(
+      stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
+        AddItem item;
+        AddSettings settings;
+        Error problem = take_add_options(options, false, &item, &settings);
+        if (problem.ok())
+          problem = take_item(core.engine(), name, name_len, payload, payload_len, &item);
+        if (!problem.ok()) return problem;
+        return add_event(core, item, settings.only_if_exists, settings.timeout_ms, std::move(to),
+                         nullptr, op);
+      });
 }
 
 pulse_status pulse_stream_add_bytes(pulse_stream* stream, const char* name, size_t name_len,
                                     pulse_bytes* payload, const pulse_add_options* options,
                                     const pulse_target* target, uint64_t* operation,
                                     pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    if (payload == nullptr) return null_argument("payload");
-    AddItem item;
-    AddSettings settings;
-    Error problem = take_add_options(options, false, &item, &settings);
-    Ref<Bytes> bytes = Ref<Bytes>::share(reinterpret_cast<Bytes*>(payload));
-    item.payload_bytes = &bytes;
-    if (problem.ok()) problem = take_item(core.engine(), name, name_len, nullptr, 0, &item);
-    if (!problem.ok()) return problem;
-    return add_event(core, item, settings.only_if_exists, settings.timeout_ms, std::move(to), nullptr, op);
-  });
+  return start_on(stream, target, operation, error,
+                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                    if (payload == nullptr) return null_argument("payload");
+                    AddItem item;
+                    AddSettings settings;
+                    Error problem = take_add_options(options, false, &item, &settings);
+                    Ref<Bytes> bytes = Ref<Bytes>::share(reinterpret_cast<Bytes*>(payload));
+                    item.payload_bytes = &bytes;
+                    if (problem.ok())
+                      problem = take_item(core.engine(), name, name_len, nullptr, 0, &item);
+                    if (!problem.ok()) return problem;
+                    return add_event(core, item, settings.only_if_exists, settings.timeout_ms,
+                                     std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_stream_add_wait(pulse_stream* stream, const char* name, size_t name_len,
@@ -207,10 +221,13 @@ pulse_status pulse_stream_add_wait(pulse_stream* stream, const char* name, size_
       stream, timeout_ms, error,
       [&](Stream& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
         Error problem = take_add_options(options, false, &item, &settings);
-        if (problem.ok()) problem = take_item(core.engine(), name, name_len, payload, payload_len, &item);
+        if (problem.ok())
+          problem = take_item(core.engine(), name, name_len, payload, payload_len, &item);
         if (!problem.ok()) return problem;
-        if (settings.timeout_ms > 0 && (left < 0 || settings.timeout_ms < left)) left = settings.timeout_ms;
-        return add_event(core, item, settings.only_if_exists, left, Target(), std::move(signal), op);
+        if (settings.timeout_ms > 0 && (left < 0 || settings.timeout_ms < left))
+          left = settings.timeout_ms;
+        return add_event(core, item, settings.only_if_exists, left, Target(), std::move(signal),
+                         op);
       },
       [&](Operation& op) {
         if (id != nullptr) *id = op.event_id;
@@ -221,15 +238,17 @@ pulse_status pulse_stream_add_batch(pulse_stream* stream, const pulse_add_item* 
                                     size_t item_size, size_t count,
                                     const pulse_add_options* options, const pulse_target* target,
                                     uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    AddSettings settings;
-    Vector<AddItem> list;
-    Error problem = take_add_options(options, true, nullptr, &settings);
-    if (problem.ok()) problem = take_items(core.engine(), items, item_size, count, &list);
-    if (!problem.ok()) return problem;
-    return add_batch(core, list.data(), count, settings.only_if_exists, settings.timeout_ms, std::move(to),
-                     nullptr, op);
-  });
+  return start_on(stream, target, operation, error,
+                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                    AddSettings settings;
+                    Vector<AddItem> list;
+                    Error problem = take_add_options(options, true, nullptr, &settings);
+                    if (problem.ok())
+                      problem = take_items(core.engine(), items, item_size, count, &list);
+                    if (!problem.ok()) return problem;
+                    return add_batch(core, list.data(), count, settings.only_if_exists,
+                                     settings.timeout_ms, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_stream_add_batch_wait(pulse_stream* stream, const pulse_add_item* items,
@@ -251,8 +270,9 @@ pulse_status pulse_stream_add_batch_wait(pulse_stream* stream, const pulse_add_i
         if (results == nullptr) return;
         for (size_t i = 0; i < count; i++) {
           // Cut short as a whole: every item ended as the operation did.
-          results[i] = i < op.results.size() ? op.results[i]
-                                             : pulse_result{op.status(), op.error().flags(), {0, 0}};
+          results[i] = i < op.results.size()
+                           ? op.results[i]
+                           : pulse_result{op.status(), op.error().flags(), {0, 0}};
         }
       });
 }
@@ -260,11 +280,12 @@ pulse_status pulse_stream_add_batch_wait(pulse_stream* stream, const pulse_add_i
 pulse_status pulse_stream_remove(pulse_stream* stream, const pulse_event_id* ids, size_t count,
                                  const pulse_target* target, uint64_t* operation,
                                  pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    Error problem = take_ids(ids, count);
-    if (!problem.ok()) return problem;
-    return remove_events(core, ids, count, 0, std::move(to), nullptr, op);
-  });
+  return start_on(stream, target, operation, error,
+                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                    Error problem = take_ids(ids, count);
+                    if (!problem.ok()) return problem;
+                    return remove_events(core, ids, count, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_stream_remove_wait(pulse_stream* stream, const pulse_event_id* ids, size_t count,
@@ -284,9 +305,10 @@ pulse_status pulse_stream_remove_wait(pulse_stream* stream, const pulse_event_id
 
 pulse_status pulse_stream_destroy(pulse_stream* stream, const pulse_target* target,
                                   uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    return destroy_stream(core, 0, std::move(to), nullptr, op);
-  });
+  return start_on(stream, target, operation, error,
+                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                    return destroy_stream(core, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_stream_destroy_wait(pulse_stream* stream, int64_t timeout_ms,
@@ -301,9 +323,10 @@ pulse_status pulse_stream_destroy_wait(pulse_stream* stream, int64_t timeout_ms,
 
 pulse_status pulse_stream_info_get(pulse_stream* stream, const pulse_target* target,
                                    uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
-    return stream_info(core, 0, std::move(to), nullptr, op);
-  });
+  return start_on(stream, target, operation, error,
+                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                    return stream_info(core, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_stream_info_wait(pulse_stream* stream, pulse_stream_info* info,

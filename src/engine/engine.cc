@@ -18,9 +18,12 @@ bool hopeless(const Error& error) {
     case PULSE_ERR_AUTH:
     case PULSE_ERR_PERMISSION:
     case PULSE_ERR_NO_SERVER:
-    case PULSE_ERR_INVALID: return true;
-    case PULSE_ERR_TLS: return (error.flags() & PULSE_ERROR_RETRIABLE) == 0;
-    default: return false;
+    case PULSE_ERR_INVALID:
+      return true;
+    case PULSE_ERR_TLS:
+      return (error.flags() & PULSE_ERROR_RETRIABLE) == 0;
+    default:
+      return false;
   }
 }
 
@@ -77,9 +80,12 @@ Error Engine::open(EngineConfig config, Ref<Engine>* out) {
   try {
     // Until the loop is handed to its thread it is this thread's.
     e.loop_thread_.store(this_thread_id());
-    e.operation_timer_.open(e.loop_, [](void* p) { static_cast<Engine*>(p)->check_operations(); }, &e);
-    e.close_timer_.open(e.loop_, [](void* p) { static_cast<Engine*>(p)->finish_close(); }, &e);
-    e.wait_timer_.open(e.loop_, [](void*) {}, &e);
+    e.operation_timer_.open(
+        e.loop_, [](void* p) { static_cast<Engine*>(p)->check_operations(); }, &e);
+    e.close_timer_.open(
+        e.loop_, [](void* p) { static_cast<Engine*>(p)->finish_close(); }, &e);
+    e.wait_timer_.open(
+        e.loop_, [](void*) {}, &e);
     e.router_ = make_single_router(e, &e, e.config_.command_connections);
     e.driving_thread_.store(this_thread_id());
     e.change_state(PULSE_ENGINE_CONNECTING, Error());
@@ -249,7 +255,9 @@ bool Engine::forked() const { return fork_generation() != fork_generation_; }
 
 // --- the driver --------------------------------------------------------------
 
-bool Engine::on_loop_thread() const { return loop_thread_.load(std::memory_order_relaxed) == this_thread_id(); }
+bool Engine::on_loop_thread() const {
+  return loop_thread_.load(std::memory_order_relaxed) == this_thread_id();
+}
 
 bool Engine::may_wait() const { return !on_loop_thread(); }
 
@@ -570,9 +578,9 @@ pulse_status Engine::cancel(uint64_t operation_id) {
   Ref<Operation> operation = operations_.find(operation_id);
   if (!operation) return PULSE_ERR_NOT_FOUND;
   post_call([this, operation] {
-    operation->complete_early(Error(PULSE_ERR_CANCELLED, "cancelled",
-                                    operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN
-                                                        : PULSE_ERROR_NEVER_SENT));
+    operation->complete_early(
+        Error(PULSE_ERR_CANCELLED, "cancelled",
+              operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT));
     has_abandoned_ = true;
   });
   return PULSE_OK;
@@ -595,10 +603,10 @@ void Engine::check_operations() noexcept {
     arm_operation_timer();
     for (Ref<Operation>& operation : late) {
       has_abandoned_ = true;
-      operation->complete_early(Error(PULSE_ERR_TIMEOUT, "the deadline passed",
-                                      PULSE_ERROR_RETRIABLE | (operation->sent_any
-                                                                   ? PULSE_ERROR_OUTCOME_UNKNOWN
-                                                                   : PULSE_ERROR_NEVER_SENT)));
+      operation->complete_early(
+          Error(PULSE_ERR_TIMEOUT, "the deadline passed",
+                PULSE_ERROR_RETRIABLE |
+                    (operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT)));
     }
   } catch (const std::bad_alloc&) {
     next_operation_ms_.store(monotonic_ms() + 100);
@@ -711,10 +719,18 @@ String Engine::server_text() const { return server_copy().text(); }
 void Engine::change_state(pulse_engine_state state, const Error& error) {
   state_.store(state);
   switch (state) {
-    case PULSE_ENGINE_CONNECTING: log(PULSE_LOG_DEBUG, "connecting"); break;
-    case PULSE_ENGINE_READY: log(PULSE_LOG_INFO, "connected"); break;
-    case PULSE_ENGINE_LOST: log(PULSE_LOG_WARNING, error.message()); break;
-    default: log(PULSE_LOG_INFO, "closed"); break;
+    case PULSE_ENGINE_CONNECTING:
+      log(PULSE_LOG_DEBUG, "connecting");
+      break;
+    case PULSE_ENGINE_READY:
+      log(PULSE_LOG_INFO, "connected");
+      break;
+    case PULSE_ENGINE_LOST:
+      log(PULSE_LOG_WARNING, error.message());
+      break;
+    default:
+      log(PULSE_LOG_INFO, "closed");
+      break;
   }
   if (!config_.state_target) return;
   try {

@@ -209,14 +209,14 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Task* last_task_ = nullptr;
   bool accepting_tasks_ = true;
 
-  DeliveryList inline_;  // waiting for run_inline
-  size_t inline_limit_ = 0;        // of this run_once; 0 = none
+  DeliveryList inline_;      // waiting for run_inline
+  size_t inline_limit_ = 0;  // of this run_once; 0 = none
   int64_t inline_deadline_us_ = kNever;
   size_t inline_ran_ = 0;
   Vector<TurnHook*> hooks_;
   bool in_turn_ = false;
   bool has_abandoned_ = false;  // commands may be queued whose operation has ended
-  bool turn_again_ = false;  // work came up that this turn no longer reaches
+  bool turn_again_ = false;     // work came up that this turn no longer reaches
 
   std::mutex child_mutex_;
   Vector<Ref<Child>> children_;  // guarded by child_mutex_
@@ -229,7 +229,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Ref<Signal> closed_signal_;
   Ref<Signal> ready_signal_;
 
-  std::atomic<uint64_t> loop_thread_{0};  // who runs the loop; 0 = nobody
+  std::atomic<uint64_t> loop_thread_{0};     // who runs the loop; 0 = nobody
   std::atomic<uint64_t> driving_thread_{0};  // manual driver: who ran it last
   std::atomic<bool> running_{false};
   std::atomic<bool> abandoned_{false};  // manual driver: the host has no handle left

@@ -71,7 +71,7 @@ class Operation : public Delivery {
   int64_t deadline_ms_ = kNever;
   Target target_;
   Ref<Signal> signal_;
-  Ref<Engine> engine_;  // while accepted
+  Ref<Engine> engine_;       // while accepted
   char* message_ = nullptr;  // of a failure; null when there was no memory for it
   size_t message_len_ = 0;
 };

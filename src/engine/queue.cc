@@ -45,7 +45,8 @@ bool Queue::wait_for(std::unique_lock<std::mutex>& lock, const DeliveryList& lis
   if (timeout_ms < 0) {
     changed_.wait(lock, ready);
   } else if (timeout_ms > 0) {
-    std::chrono::steady_clock::time_point until{std::chrono::milliseconds(deadline_after(timeout_ms))};
+    std::chrono::steady_clock::time_point until{
+        std::chrono::milliseconds(deadline_after(timeout_ms))};
     changed_.wait_until(lock, until, ready);
   }
   return !list.empty();
@@ -65,7 +66,7 @@ int64_t Queue::poll(pulse_event* events, size_t event_size, size_t max, int64_t 
   // A delivery may turn out to be empty, when its sink was closed meanwhile: then wait on.
   int64_t deadline = deadline_after(timeout_ms);
   while (n == 0) {
-    int64_t left = timeout_ms <= 0 ? timeout_ms
+    int64_t left = timeout_ms <= 0      ? timeout_ms
                    : deadline == kNever ? -1
                                         : std::max<int64_t>(deadline - monotonic_ms(), 0);
     if (!wait_for(lock, polled_, left)) break;

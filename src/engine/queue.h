@@ -39,7 +39,7 @@ class Queue final : public RefCounted {
   LiveObject live_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  DeliveryList polled_;      // guarded by mutex_, as all below
+  DeliveryList polled_;  // guarded by mutex_, as all below
   DeliveryList dispatched_;
   bool closed_ = false;
   bool polling_ = false;

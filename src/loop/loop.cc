@@ -31,7 +31,8 @@ uv_handle_t* as_handle(Handle* handle) {
 Error Loop::open(LoopClient* client) {
   auto handles = make_owned<Handles>();
   int rc = uv_loop_init(&handles->uv);
-  if (rc != 0) return Error::make(PULSE_ERR_INTERNAL, 0, "cannot make an event loop: {}", uv_strerror(rc));
+  if (rc != 0)
+    return Error::make(PULSE_ERR_INTERNAL, 0, "cannot make an event loop: {}", uv_strerror(rc));
   handles->loop = this;
   handles->client = client;
   rc = uv_async_init(&handles->uv, &handles->wake, [](uv_async_t* a) {
@@ -45,12 +46,10 @@ Error Loop::open(LoopClient* client) {
   uv_prepare_init(&handles->uv, &handles->prepare);
   uv_check_init(&handles->uv, &handles->check);
   handles->prepare.data = handles->check.data = handles.get();
-  uv_prepare_start(&handles->prepare, [](uv_prepare_t* p) {
-    static_cast<Handles*>(p->data)->client->turn();
-  });
-  uv_check_start(&handles->check, [](uv_check_t* c) {
-    static_cast<Handles*>(c->data)->client->turn();
-  });
+  uv_prepare_start(&handles->prepare,
+                   [](uv_prepare_t* p) { static_cast<Handles*>(p->data)->client->turn(); });
+  uv_check_start(&handles->check,
+                 [](uv_check_t* c) { static_cast<Handles*>(c->data)->client->turn(); });
   handles_ = handles.release();
   uv_ = &handles_->uv;
   std::lock_guard<std::mutex> lock(wake_mutex_);
@@ -133,7 +132,8 @@ void Timer::stop() noexcept {
 }
 
 bool Timer::active() const noexcept {
-  return handle_ != nullptr && uv_is_active(reinterpret_cast<const uv_handle_t*>(&handle_->uv)) != 0;
+  return handle_ != nullptr &&
+         uv_is_active(reinterpret_cast<const uv_handle_t*>(&handle_->uv)) != 0;
 }
 
 void Timer::reset() noexcept {
@@ -159,7 +159,8 @@ Error Watch::open(Loop& loop, int fd, Callback callback, void* owner) {
   handle->callback = callback;
   handle->owner = owner;
   int rc = uv_poll_init(loop.uv(), &handle->uv, fd);
-  if (rc != 0) return Error::make(PULSE_ERR_INTERNAL, 0, "cannot watch a descriptor: {}", uv_strerror(rc));
+  if (rc != 0)
+    return Error::make(PULSE_ERR_INTERNAL, 0, "cannot watch a descriptor: {}", uv_strerror(rc));
   handle->uv.data = handle.get();
   handle_ = handle.release();
   return {};
@@ -172,13 +173,15 @@ void Watch::start(int events) noexcept {
     uv_poll_stop(&handle_->uv);
     return;
   }
-  int mask = ((events & kReadable) != 0 ? UV_READABLE : 0) | ((events & kWritable) != 0 ? UV_WRITABLE : 0);
+  int mask =
+      ((events & kReadable) != 0 ? UV_READABLE : 0) | ((events & kWritable) != 0 ? UV_WRITABLE : 0);
   uv_poll_start(&handle_->uv, mask, [](uv_poll_t* p, int status, int ready) {
     auto* handle = static_cast<Handle*>(p->data);
     if (handle->callback == nullptr) return;
     // With an error condition libuv stops watching; the owner may still find something to read.
     if (status != 0) handle->watch->events_ = 0;
-    int events = ((ready & UV_READABLE) != 0 ? kReadable : 0) | ((ready & UV_WRITABLE) != 0 ? kWritable : 0);
+    int events =
+        ((ready & UV_READABLE) != 0 ? kReadable : 0) | ((ready & UV_WRITABLE) != 0 ? kWritable : 0);
     handle->callback(handle->owner, status, events);
   });
 }
@@ -224,7 +227,8 @@ Error Resolver::start(Loop& loop, const char* host, const char* port, Callback c
         uv_freeaddrinfo(result);
       },
       host, port, &hints);
-  if (rc != 0) return Error::make(PULSE_ERR_RESOLVE, PULSE_ERROR_RETRIABLE, "{}: {}", host, uv_strerror(rc));
+  if (rc != 0)
+    return Error::make(PULSE_ERR_RESOLVE, PULSE_ERROR_RETRIABLE, "{}: {}", host, uv_strerror(rc));
   request_ = request.release();
   return {};
 }

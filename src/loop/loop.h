@@ -40,7 +40,7 @@ class Loop : public Allocated {
   // Watches must have been destroyed.
   void close() noexcept;
 
-  void run() noexcept;       // until stop()
+  void run() noexcept;         // until stop()
   void run_nowait() noexcept;  // one turn
   void run_wait() noexcept;    // one turn, waiting for events or timers
   void stop() noexcept;        // loop thread only
@@ -51,14 +51,16 @@ class Loop : public Allocated {
   int backend_fd() const noexcept;
   int64_t backend_timeout_ms() noexcept;
 
-  struct uv_loop_s* uv() const noexcept { return uv_; }
+  struct uv_loop_s* uv() const noexcept {
+    return uv_;
+  }
 
  private:
   struct Handles;
   struct uv_loop_s* uv_ = nullptr;
   Handles* handles_ = nullptr;
-  std::mutex wake_mutex_;    // a wake-up in another thread must not meet the end of the loop
-  bool can_wake_ = false;    // guarded by wake_mutex_
+  std::mutex wake_mutex_;  // a wake-up in another thread must not meet the end of the loop
+  bool can_wake_ = false;  // guarded by wake_mutex_
   std::atomic<bool> waking_{false};
 };
 
@@ -72,7 +74,7 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   void open(Loop& loop, Callback callback, void* owner);  // throws bad_alloc
-  void start(int64_t delay_ms) noexcept;  // restarts a running one
+  void start(int64_t delay_ms) noexcept;                  // restarts a running one
   void stop() noexcept;
   void reset() noexcept;  // closes
   bool active() const noexcept;
@@ -95,7 +97,7 @@ class Watch {
   Watch& operator=(const Watch&) = delete;
 
   Error open(Loop& loop, int fd, Callback callback, void* owner);  // throws bad_alloc
-  void start(int events) noexcept;  // replaces the set; 0 stops
+  void start(int events) noexcept;                                 // replaces the set; 0 stops
   void reset() noexcept;
 
  private:

@@ -15,8 +15,8 @@ namespace pulseengine {
 class Command : public virtual RefCounted {
  public:
   // Writes the command.  Called by submit on the submitting thread, under the
-  // connection's lock; and again, on the loop thread, when it is sent anew: after a lost connection if
-  // repeatable(), or after NOSCRIPT (then eval is set).
+  // connection's lock; and again, on the loop thread, when it is sent anew: after a lost connection
+  // if repeatable(), or after NOSCRIPT (then eval is set).
   virtual void format(CommandWriter& writer) = 0;
   // Any reply but an error.
   virtual void replied(Reply& reply) = 0;

@@ -35,14 +35,22 @@ constexpr uint16_t bit(Connection::State state) {
   constexpr uint16_t down = bit(S::waiting) | bit(S::closed);
   switch (state) {
     case S::idle:
-    case S::waiting: return bit(S::starting) | bit(S::closed);
-    case S::starting: return bit(S::resolving) | bit(S::connecting) | down;
-    case S::resolving: return bit(S::connecting) | down;
-    case S::connecting: return bit(S::connecting) | bit(S::securing) | bit(S::greeting) | down;
-    case S::securing: return bit(S::greeting) | down;
-    case S::greeting: return bit(S::ready) | down;
-    case S::ready: return down;
-    case S::closed: return 0;
+    case S::waiting:
+      return bit(S::starting) | bit(S::closed);
+    case S::starting:
+      return bit(S::resolving) | bit(S::connecting) | down;
+    case S::resolving:
+      return bit(S::connecting) | down;
+    case S::connecting:
+      return bit(S::connecting) | bit(S::securing) | bit(S::greeting) | down;
+    case S::securing:
+      return bit(S::greeting) | down;
+    case S::greeting:
+      return bit(S::ready) | down;
+    case S::ready:
+      return down;
+    case S::closed:
+      return 0;
   }
   return 0;
 }
@@ -77,11 +85,21 @@ struct Connection::Greeting final : Command {
           w.command("AUTH", config.url.user, config.url.password);
         }
         break;
-      case Step::select: w.command("SELECT", config.url.db); break;
-      case Step::name: w.command("CLIENT", "SETNAME", config.client_name); break;
-      case Step::id: w.command("CLIENT", "ID"); break;
-      case Step::info: w.command("INFO", "server"); break;
-      case Step::ping: w.command("PING"); break;
+      case Step::select:
+        w.command("SELECT", config.url.db);
+        break;
+      case Step::name:
+        w.command("CLIENT", "SETNAME", config.client_name);
+        break;
+      case Step::id:
+        w.command("CLIENT", "ID");
+        break;
+      case Step::info:
+        w.command("INFO", "server");
+        break;
+      case Step::ping:
+        w.command("PING");
+        break;
     }
   }
   void replied(Reply& reply) override {
@@ -117,24 +135,25 @@ struct Connection::LoadScript final : Command {
 };
 
 Connection::Connection(ConnectionHost& host, Role role, ConnectionListener* listener)
-    : host_(host),
-      role_(role),
-      listener_(listener),
-      parser_(host.server_config().max_reply_bytes) {
-  attempt_timer_.open(host.loop(), [](void* p) {
-    auto* c = static_cast<Connection*>(p);
-    if (c->state_ == State::waiting) {
-      c->attempt();
-    } else if (c->state_ != State::ready) {
-      c->lose(c->state_ == State::securing
-                  ? Error(PULSE_ERR_CONNECT, "no TLS handshake within connect_timeout_ms: is it a TLS port?",
-                          PULSE_ERROR_RETRIABLE)
-                  : Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
-                          PULSE_ERROR_RETRIABLE));
-    }
-  }, this);
-  deadline_timer_.open(host.loop(), [](void* p) { static_cast<Connection*>(p)->check_deadlines(); },
-                       this);
+    : host_(host), role_(role), listener_(listener), parser_(host.server_config().max_reply_bytes) {
+  attempt_timer_.open(
+      host.loop(),
+      [](void* p) {
+        auto* c = static_cast<Connection*>(p);
+        if (c->state_ == State::waiting) {
+          c->attempt();
+        } else if (c->state_ != State::ready) {
+          c->lose(c->state_ == State::securing
+                      ? Error(PULSE_ERR_CONNECT,
+                              "no TLS handshake within connect_timeout_ms: is it a TLS port?",
+                              PULSE_ERROR_RETRIABLE)
+                      : Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
+                              PULSE_ERROR_RETRIABLE));
+        }
+      },
+      this);
+  deadline_timer_.open(
+      host.loop(), [](void* p) { static_cast<Connection*>(p)->check_deadlines(); }, this);
   host.connection_opened(*this);
 }
 
@@ -223,8 +242,12 @@ void Connection::attempt() noexcept {
         if (!error.ok()) lose(error);
         return;
       }
-      case Url::Scheme::unix_socket: connect_to_socket(url.path); return;
-      case Url::Scheme::local: start_local(); return;
+      case Url::Scheme::unix_socket:
+        connect_to_socket(url.path);
+        return;
+      case Url::Scheme::local:
+        start_local();
+        return;
     }
   } catch (const std::bad_alloc&) {
     lose(out_of_memory());
@@ -245,8 +268,8 @@ void Connection::start_local() {
   un.sun_family = AF_UNIX;
   std::memcpy(un.sun_path, path.data(), std::min(path.size(), sizeof un.sun_path - 1));
   int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  bool answers = probe >= 0 &&
-                 ::connect(probe, reinterpret_cast<const sockaddr*>(&un), sizeof un) == 0;
+  bool answers =
+      probe >= 0 && ::connect(probe, reinterpret_cast<const sockaddr*>(&un), sizeof un) == 0;
   if (probe >= 0) ::close(probe);
   if (answers) {
     connect_to_socket(path);
@@ -254,14 +277,17 @@ void Connection::start_local() {
   }
   error = local_server_spawn(url, &local_fd_, &local_pid_);
   if (error.ok()) {
-    error = local_watch_.open(host_.loop(), local_fd_, [](void* p, int, int) {
-      auto* c = static_cast<Connection*>(p);
-      try {
-        c->local_started();
-      } catch (const std::bad_alloc&) {
-        c->lose(out_of_memory());
-      }
-    }, this);
+    error = local_watch_.open(
+        host_.loop(), local_fd_,
+        [](void* p, int, int) {
+          auto* c = static_cast<Connection*>(p);
+          try {
+            c->local_started();
+          } catch (const std::bad_alloc&) {
+            c->lose(out_of_memory());
+          }
+        },
+        this);
   }
   if (!error.ok()) {
     lose(error);
@@ -329,11 +355,14 @@ void Connection::connect_to(const sockaddr* address, socklen_t length) {
     lose(Error::system(PULSE_ERR_CONNECT, "cannot connect", reason));
     return;
   }
-  Error error = watch_.open(host_.loop(), fd_, [](void* p, int problem, int events) {
-    // An error condition makes both directions fail with their own errno.
-    if (problem != 0) events = Watch::kReadable | Watch::kWritable;
-    static_cast<Connection*>(p)->on_io(events);
-  }, this);
+  Error error = watch_.open(
+      host_.loop(), fd_,
+      [](void* p, int problem, int events) {
+        // An error condition makes both directions fail with their own errno.
+        if (problem != 0) events = Watch::kReadable | Watch::kWritable;
+        static_cast<Connection*>(p)->on_io(events);
+      },
+      this);
   if (!error.ok()) {
     lose(error);
     return;
@@ -374,14 +403,22 @@ void Connection::connected() {
 
 void Connection::secure() {
   switch (tls_->handshake()) {
-    case TlsSession::IoResult::ok: greet(); break;
-    case TlsSession::IoResult::want_read: watch_.start(Watch::kReadable); break;
-    case TlsSession::IoResult::want_write: watch_.start(Watch::kWritable); break;
+    case TlsSession::IoResult::ok:
+      greet();
+      break;
+    case TlsSession::IoResult::want_read:
+      watch_.start(Watch::kReadable);
+      break;
+    case TlsSession::IoResult::want_write:
+      watch_.start(Watch::kWritable);
+      break;
     case TlsSession::IoResult::eof:
       lose(Error(PULSE_ERR_TLS, "the peer closed the connection during the TLS handshake",
                  PULSE_ERROR_RETRIABLE));
       break;
-    case TlsSession::IoResult::error: lose(tls_->error()); break;
+    case TlsSession::IoResult::error:
+      lose(tls_->error());
+      break;
   }
 }
 
@@ -537,8 +574,9 @@ void Connection::requeue_unanswered(const Error& cause) {
     slots_.pop_front();
     if (sorted && slot.kept) continue;
     Error error = cause;
-    error.add_flags(PULSE_ERROR_RETRIABLE | (slot.start < written_bytes_ ? PULSE_ERROR_OUTCOME_UNKNOWN
-                                                                         : PULSE_ERROR_NEVER_SENT));
+    error.add_flags(
+        PULSE_ERROR_RETRIABLE |
+        (slot.start < written_bytes_ ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT));
     fail(*slot.command, error);
   }
   for (const Ref<Command>& command : dropped) fail(*command, out_of_memory(PULSE_ERROR_NEVER_SENT));
@@ -624,7 +662,8 @@ Error Connection::submit_with(Add add) {
   bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (!accepting_) return Error(PULSE_ERR_CLOSED, "the connection is closed", PULSE_ERROR_NEVER_SENT);
+    if (!accepting_)
+      return Error(PULSE_ERR_CLOSED, "the connection is closed", PULSE_ERROR_NEVER_SENT);
     size_t bytes = outbox_.size();
     size_t commands = outbox_commands_.size();
     size_t scripts = known_scripts_.size();
@@ -799,10 +838,15 @@ bool Connection::write_some() {
     size_t written = 0;
     if (tls_) {
       switch (tls_->write(vectors[0].iov_base, vectors[0].iov_len, &written)) {
-        case TlsSession::IoResult::ok: break;
+        case TlsSession::IoResult::ok:
+          break;
         case TlsSession::IoResult::want_read:  // renegotiation: the read side drives it
-        case TlsSession::IoResult::want_write: blocked = true; break;
-        default: lose(tls_->error()); return false;
+        case TlsSession::IoResult::want_write:
+          blocked = true;
+          break;
+        default:
+          lose(tls_->error());
+          return false;
       }
     } else {
       msghdr message{};
@@ -848,15 +892,20 @@ void Connection::update_watch() {
 void Connection::on_io(int events) {
   try {
     switch (state_) {
-      case State::connecting: connected(); return;
-      case State::securing: secure(); return;
+      case State::connecting:
+        connected();
+        return;
+      case State::securing:
+        secure();
+        return;
       case State::greeting:
       case State::ready:
         // Replies first: they may explain why writing would fail.
         if ((events & Watch::kReadable) != 0 && !read_some()) return;
         if ((events & Watch::kWritable) != 0 && fd_ >= 0) write_some();
         return;
-      default: return;
+      default:
+        return;
     }
   } catch (const std::bad_alloc&) {
     lose(out_of_memory());
@@ -872,11 +921,21 @@ bool Connection::read_some() {
     bool again = false;
     if (tls_) {
       switch (tls_->read(chunk, sizeof chunk, &got)) {
-        case TlsSession::IoResult::ok: break;
-        case TlsSession::IoResult::want_read: again = true; break;
-        case TlsSession::IoResult::want_write: want_write_ = true; update_watch(); again = true; break;
-        case TlsSession::IoResult::eof: break;
-        case TlsSession::IoResult::error: lose(tls_->error()); return false;
+        case TlsSession::IoResult::ok:
+          break;
+        case TlsSession::IoResult::want_read:
+          again = true;
+          break;
+        case TlsSession::IoResult::want_write:
+          want_write_ = true;
+          update_watch();
+          again = true;
+          break;
+        case TlsSession::IoResult::eof:
+          break;
+        case TlsSession::IoResult::error:
+          lose(tls_->error());
+          return false;
       }
     } else {
       ssize_t rc = recv(fd_, chunk, sizeof chunk, 0);
@@ -922,8 +981,9 @@ void Connection::handle_reply(Reply& reply, size_t) {
   if (slots_.empty()) {
     const ReplyNode& node = reply.peek();
     // A server that is full or shuts down speaks without being asked.
-    lose(node.is_error() ? server_error(node.text)
-                         : Error(PULSE_ERR_PROTOCOL, "a reply that nobody asked for", PULSE_ERROR_RETRIABLE));
+    lose(node.is_error()
+             ? server_error(node.text)
+             : Error(PULSE_ERR_PROTOCOL, "a reply that nobody asked for", PULSE_ERROR_RETRIABLE));
     return;
   }
   Ref<Command> command = std::move(slots_.front().command);
@@ -987,7 +1047,8 @@ void Connection::check_deadlines() noexcept {
       }
     }
     if (state_ == State::ready && dead) {
-      lose(Error(PULSE_ERR_DISCONNECTED, "no reply within command_timeout_ms", PULSE_ERROR_RETRIABLE));
+      lose(Error(PULSE_ERR_DISCONNECTED, "no reply within command_timeout_ms",
+                 PULSE_ERROR_RETRIABLE));
       return;
     }
     drop_abandoned();

@@ -60,14 +60,14 @@ class ConnectionListener {
 class Connection : public Allocated {
  public:
   enum class State : uint8_t {
-    idle,        // not opened yet
-    starting,    // an attempt begins; or the local server is being started
+    idle,      // not opened yet
+    starting,  // an attempt begins; or the local server is being started
     resolving,
     connecting,
-    securing,    // TLS handshake
-    greeting,    // AUTH, SELECT, CLIENT SETNAME ...
+    securing,  // TLS handshake
+    greeting,  // AUTH, SELECT, CLIENT SETNAME ...
     ready,
-    waiting,     // for the next attempt
+    waiting,  // for the next attempt
     closed,
   };
   enum class Role : uint8_t {
@@ -160,7 +160,7 @@ class Connection : public Allocated {
 
   // Loop thread.
   OutboxBuffer sending_;
-  Deque<Slot> slots_;  // being sent or waiting for their reply, in order
+  Deque<Slot> slots_;           // being sent or waiting for their reply, in order
   uint64_t queued_bytes_ = 0;   // of this connection's life, moved to sending_
   uint64_t written_bytes_ = 0;  // of them, given to the kernel
   ReplyParser parser_;
@@ -182,7 +182,7 @@ class Connection : public Allocated {
   Watch local_watch_;
   int local_fd_ = -1;
   pid_t local_pid_ = -1;
-  Timer attempt_timer_;   // back-off, and the connect timeout
+  Timer attempt_timer_;  // back-off, and the connect timeout
   Timer deadline_timer_;
   int64_t next_deadline_ms_ = kNever;
   Resolver resolver_;

@@ -121,7 +121,8 @@ ReplyNode* ReplyParser::add(ReplyType type) {
 Error ReplyParser::feed(const char* bytes, size_t size) {
   if (redisReaderFeed(reader_, bytes, size) != REDIS_OK) {
     if (reader_->err == REDIS_ERR_OOM) throw std::bad_alloc();
-    return Error::make(PULSE_ERR_PROTOCOL, PULSE_ERROR_RETRIABLE, "not a reply: {}", reader_->errstr);
+    return Error::make(PULSE_ERR_PROTOCOL, PULSE_ERROR_RETRIABLE, "not a reply: {}",
+                       reader_->errstr);
   }
   return {};
 }
@@ -146,7 +147,8 @@ bool ReplyParser::next(Error* error, const ReplyNode** nodes, size_t* count) {
       return false;
     }
     if (out_of_memory_ || reader_->err == REDIS_ERR_OOM) throw std::bad_alloc();
-    *error = Error::make(PULSE_ERR_PROTOCOL, PULSE_ERROR_RETRIABLE, "not a reply: {}", reader_->errstr);
+    *error =
+        Error::make(PULSE_ERR_PROTOCOL, PULSE_ERROR_RETRIABLE, "not a reply: {}", reader_->errstr);
     return false;
   }
   if (whole == nullptr) {

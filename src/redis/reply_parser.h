@@ -17,7 +17,7 @@ class ReplyParser {
   ReplyParser(const ReplyParser&) = delete;
   ReplyParser& operator=(const ReplyParser&) = delete;
 
-  void reset();  // for a new connection
+  void reset();                                // for a new connection
   Error feed(const char* bytes, size_t size);  // throws bad_alloc
   // True with a whole reply; false when more bytes are needed or *error is set.  The
   // reply is valid until the next call.

@@ -14,7 +14,8 @@ std::string_view field(std::string_view info, std::string_view name) {
     size_t end = info.find("\r\n", at);
     if (end == std::string_view::npos) end = info.size();
     std::string_view line = info.substr(at, end - at);
-    if (line.size() > name.size() && line.substr(0, name.size()) == name && line[name.size()] == ':') {
+    if (line.size() > name.size() && line.substr(0, name.size()) == name &&
+        line[name.size()] == ':') {
       return line.substr(name.size() + 1);
     }
     at = end + 2;
@@ -38,7 +39,8 @@ bool parse_version(std::string_view text, int* major, int* minor, int* patch) {
 
 ServerInfo ServerInfo::parse(std::string_view info) {
   ServerInfo server;
-  server.known = parse_version(field(info, "redis_version"), &server.major, &server.minor, &server.patch);
+  server.known =
+      parse_version(field(info, "redis_version"), &server.major, &server.minor, &server.patch);
   server.valkey = parse_version(field(info, "valkey_version"), &server.own_major, &server.own_minor,
                                 &server.own_patch);
   return server;
@@ -47,7 +49,8 @@ ServerInfo ServerInfo::parse(std::string_view info) {
 String ServerInfo::text() const {
   if (!known) return String();
   char text[64];
-  auto end = valkey ? fmt::format_to_n(text, sizeof text, "valkey {}.{}.{}", own_major, own_minor, own_patch)
+  auto end = valkey ? fmt::format_to_n(text, sizeof text, "valkey {}.{}.{}", own_major, own_minor,
+                                       own_patch)
                     : fmt::format_to_n(text, sizeof text, "redis {}.{}.{}", major, minor, patch);
   return String(text, end.out);
 }

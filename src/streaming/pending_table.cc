@@ -5,10 +5,9 @@
 namespace pulseengine {
 
 size_t PendingTable::position_of(const pulse_event_id& id) const {
-  auto at = std::lower_bound(recent_.begin() + static_cast<ptrdiff_t>(head_), recent_.end(), id,
-                             [](const PendingEntry& e, const pulse_event_id& wanted) {
-                               return id_less(e.id, wanted);
-                             });
+  auto at = std::lower_bound(
+      recent_.begin() + static_cast<ptrdiff_t>(head_), recent_.end(), id,
+      [](const PendingEntry& e, const pulse_event_id& wanted) { return id_less(e.id, wanted); });
   return static_cast<size_t>(at - recent_.begin());
 }
 
@@ -64,9 +63,9 @@ void PendingTable::tidy() noexcept {
   while (recent_[head_].state == PendingEntry::State::gone) head_++;
   constexpr size_t kWorthIt = 64;
   if (recent_.size() - live_ < kWorthIt || live_ > recent_.size() / 2) return;
-  auto kept = std::remove_if(
-      recent_.begin(), recent_.end(),
-      [](const PendingEntry& e) { return e.state == PendingEntry::State::gone; });
+  auto kept = std::remove_if(recent_.begin(), recent_.end(), [](const PendingEntry& e) {
+    return e.state == PendingEntry::State::gone;
+  });
   recent_.erase(kept, recent_.end());
   head_ = 0;
 }

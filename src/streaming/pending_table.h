@@ -44,7 +44,9 @@ class PendingTable {
 
  private:
   struct Less {
-    bool operator()(const pulse_event_id& a, const pulse_event_id& b) const { return id_less(a, b); }
+    bool operator()(const pulse_event_id& a, const pulse_event_id& b) const {
+      return id_less(a, b);
+    }
   };
   size_t position_of(const pulse_event_id& id) const;  // first with an id not less, in recent_
   void tidy() noexcept;

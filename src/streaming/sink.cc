@@ -29,7 +29,8 @@ String start_position(pulse_start start, const pulse_event_id& id) {
   if (start == PULSE_START_NEWEST) return "$";
   if (start == PULSE_START_OLDEST) return "0-0";
   // Reading begins after a position; at a time includes that millisecond.
-  if (start == PULSE_START_TIME) after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
+  if (start == PULSE_START_TIME)
+    after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
   char text[2 * 20 + 2];
   int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
   return String(text, static_cast<size_t>(length));
@@ -120,7 +121,8 @@ Error Sink::ready_wait(int64_t timeout_ms) {
   if (status == PULSE_OK) return ready_signal_->error();
   if (status != PULSE_ERR_TIMEOUT) return Error(status, "the sink cannot be waited for here");
   std::lock_guard<std::mutex> lock(mutex_);
-  if (last_error_.ok()) return Error(PULSE_ERR_TIMEOUT, "the sink is not ready", PULSE_ERROR_RETRIABLE);
+  if (last_error_.ok())
+    return Error(PULSE_ERR_TIMEOUT, "the sink is not ready", PULSE_ERROR_RETRIABLE);
   return Error::make(PULSE_ERR_TIMEOUT, PULSE_ERROR_RETRIABLE, "the sink is not ready: {}",
                      last_error_.message());
 }
@@ -162,33 +164,33 @@ Error Sink::post_accepted(pulse_event_kind kind, int64_t timeout_ms, Target targ
 
 Error Sink::add_stream(Ref<Stream> stream, pulse_start start, const pulse_event_id& start_id,
                        int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out) {
-  return post_accepted(
-      PULSE_EVENT_STREAM_ADDED, timeout_ms, std::move(target), std::move(signal), out,
-      [stream = std::move(stream), position = start_position(start, start_id)](Sink& sink,
-                                                                              Operation& operation) {
-        if (sink.find(*stream) != nullptr) {
-          operation.complete();
-          return;
-        }
-        SinkStream& s = sink.new_stream(stream, position);
-        s.joining_operation = Ref<Operation>::share(&operation);
-        sink.pump(s, monotonic_ms());
-      });
+  return post_accepted(PULSE_EVENT_STREAM_ADDED, timeout_ms, std::move(target), std::move(signal),
+                       out,
+                       [stream = std::move(stream), position = start_position(start, start_id)](
+                           Sink& sink, Operation& operation) {
+                         if (sink.find(*stream) != nullptr) {
+                           operation.complete();
+                           return;
+                         }
+                         SinkStream& s = sink.new_stream(stream, position);
+                         s.joining_operation = Ref<Operation>::share(&operation);
+                         sink.pump(s, monotonic_ms());
+                       });
 }
 
 Error Sink::remove_stream(Ref<Stream> stream, int64_t timeout_ms, Target target, Ref<Signal> signal,
                           Ref<Operation>* out) {
-  return post_accepted(PULSE_EVENT_STREAM_REMOVED, timeout_ms, std::move(target), std::move(signal),
-                       out, [stream = std::move(stream)](Sink& sink, Operation& operation) {
-                         SinkStream* s = sink.find(*stream);
-                         if (s == nullptr) {
-                           operation.complete(
-                               Error(PULSE_ERR_NOT_FOUND, "the sink does not read this stream"));
-                           return;
-                         }
-                         s->leaving_operation = Ref<Operation>::share(&operation);
-                         sink.leave(*s);
-                       });
+  return post_accepted(
+      PULSE_EVENT_STREAM_REMOVED, timeout_ms, std::move(target), std::move(signal), out,
+      [stream = std::move(stream)](Sink& sink, Operation& operation) {
+        SinkStream* s = sink.find(*stream);
+        if (s == nullptr) {
+          operation.complete(Error(PULSE_ERR_NOT_FOUND, "the sink does not read this stream"));
+          return;
+        }
+        s->leaving_operation = Ref<Operation>::share(&operation);
+        sink.leave(*s);
+      });
 }
 
 Error Sink::ack(const pulse_ack_handle* handles, size_t count, int64_t timeout_ms, Target target,
@@ -249,7 +251,9 @@ Error Sink::pause(bool paused) {
 }
 
 void Sink::metrics(pulse_sink_metrics* out) const {
-  auto get = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  auto get = [](const std::atomic<uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
   auto level = [](const std::atomic<int64_t>& counter) {
     return static_cast<uint64_t>(std::max<int64_t>(counter.load(std::memory_order_relaxed), 0));
   };
@@ -310,7 +314,8 @@ size_t Sink::wanted() const {
     }
     if (config_.buffer_bytes >= 0) {
       int64_t bytes = config_.buffer_bytes - buffered_bytes_.load(std::memory_order_acquire);
-      n = std::min(n, bytes <= 0 ? 0 : std::max<int64_t>(bytes / std::max<int64_t>(largest_, 1), 1));
+      n = std::min(n,
+                   bytes <= 0 ? 0 : std::max<int64_t>(bytes / std::max<int64_t>(largest_, 1), 1));
     }
     return n;
   };
@@ -373,6 +378,13 @@ void Sink::tick() {
     if (last_tick_ms_ >= close_deadline_ms_) {
       finish_close(Error(PULSE_ERR_TIMEOUT, "not all events could be handed back in time",
                          PULSE_ERROR_RETRIABLE));
+    } else if (phase_ == Phase::handing_back) {
+      // Memory may have been short the first time.
+      try {
+        hand_back();
+      } catch (const std::bad_alloc&) {
+        retry_soon();
+      }
     }
     return;
   }

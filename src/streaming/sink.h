@@ -11,8 +11,8 @@
 //
 // Invariants:
 //   - an event is in SinkStream::pending exactly while the host holds or could take it, and its
-//     ack is not confirmed; what is pending on the server under our consumer and not in the table is
-//     found by recovery, after each loss of a connection or of memory
+//     ack is not confirmed; what is pending on the server under our consumer and not in the table
+//     is found by recovery, after each loss of a connection or of memory
 //   - nothing is acked, renewed, swept or read while it is open whether this consumer
 //     was declared dead (suspect())
 #ifndef PULSE_STREAMING_SINK_H
@@ -233,6 +233,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   int64_t last_tick_ms_ = 0;
   int64_t last_alive_ms_ = 0;  // when the last confirmed keep-alive was sent; 0: never
   int64_t next_alive_ms_ = 0;
+  int64_t retry_alive_ms_ = 0;  // not checked again before, as the last check brought nothing
   bool checking_alive_ = false;
   bool starting_over_ = false;
   bool may_start_over_ = false;  // no read under the old name is out any more
@@ -241,7 +242,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   bool ready_ = false;
   pulse_status read_error_ = PULSE_OK;
   int64_t count_limit_ = 16;  // grows while reads come back full
-  int64_t largest_ = 0;               // of the events lately read, in bytes
+  int64_t largest_ = 0;       // of the events lately read, in bytes
   int64_t close_deadline_ms_ = kNever;
 };
 

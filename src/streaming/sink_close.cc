@@ -9,6 +9,7 @@ namespace pulseengine {
 namespace {
 
 constexpr int64_t kLongIdle = 3600 * 1000;
+constexpr int64_t kOfflineCloseMs = 1000;
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the sink is closed"); }
 
@@ -41,7 +42,10 @@ void Sink::begin_close() noexcept {
   }
   if (phase_ != Phase::running) return;
   Ref<Sink> self = Ref<Sink>::share(this);
-  close_deadline_ms_ = deadline_after(command_timeout_ms());
+  // Without a connection there is little hope to hand back: others take over after the grace
+  // period.
+  close_deadline_ms_ =
+      deadline_after(engine_->server_is_ready() ? command_timeout_ms() : kOfflineCloseMs);
   try {
     take_calls();
     flush_settles();
@@ -150,8 +154,8 @@ void Sink::leave_quiesced() {
 // The acks are through: gives back the rest.
 void Sink::leave_now(SinkStream& s) {
   if (phase_ != Phase::running || s.leave_waits || s.leave_sent) return;
-  auto format = [this, &s, consumer = consumer_, keep = Ref<SinkStream>::share(&s)](CommandWriter& w,
-                                                                                 bool eval) {
+  auto format = [this, &s, consumer = consumer_, keep = Ref<SinkStream>::share(&s)](
+                    CommandWriter& w, bool eval) {
     w.begin_script(scripts::sink_leave, eval, 2, 4);
     w.arg(std::string_view(s.stream->key()));
     w.arg(std::string_view(s.consumers_map));
@@ -178,7 +182,8 @@ void Sink::left(SinkStream& s, const Error& error) {
   counters_.streams.fetch_sub(1, std::memory_order_relaxed);
   drop_all(s);
   if (s.leaving_operation) s.leaving_operation->complete(error);
-  if (s.joining_operation) s.joining_operation->complete(Error(PULSE_ERR_CANCELLED, "the stream was removed"));
+  if (s.joining_operation)
+    s.joining_operation->complete(Error(PULSE_ERR_CANCELLED, "the stream was removed"));
   s.leaving_operation = s.joining_operation = nullptr;
   // Not here: callers walk over the streams.
   engine_->post_call([self = Ref<Sink>::share(this), keep] { self->streams_.erase(keep->index); });

@@ -216,8 +216,8 @@ void Sink::fetch(SinkStream& s, Vector<pulse_event_id> wanted_ids, bool more) {
 // --- gaps --------------------------------------------------------------------------------
 
 void Sink::check_gap(SinkStream& s) {
-  auto format = [this, key = &s.stream->key(),
-                 keep = Ref<SinkStream>::share(&s)](CommandWriter& w, bool eval) {
+  auto format = [this, key = &s.stream->key(), keep = Ref<SinkStream>::share(&s)](CommandWriter& w,
+                                                                                  bool eval) {
     w.begin_script(scripts::sink_gap, eval, 1, 1);
     w.arg(std::string_view(*key));
     w.arg(std::string_view(name_));

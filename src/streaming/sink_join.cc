@@ -47,8 +47,8 @@ void Sink::join(SinkStream& s) {
     w.arg(2 * config_.grace_ms + 60000);
     w.arg(std::string_view(s.previous));
   };
-  auto done = [this, &s, keep = Ref<SinkStream>::share(&s), now, epoch = epoch_](
-                  const Error& error, Reply* reply) {
+  auto done = [this, &s, keep = Ref<SinkStream>::share(&s), now, epoch = epoch_](const Error& error,
+                                                                                 Reply* reply) {
     if (epoch != epoch_ && s.state == SinkStream::State::joining) {
       s.state = SinkStream::State::waiting;  // under a name that is not ours any more
       pump(s, monotonic_ms());
@@ -84,7 +84,8 @@ void Sink::join_failed(SinkStream& s, const Error& error) {
     s.joining_operation->complete(error);
     s.state = SinkStream::State::removed;
     counters_.streams.fetch_sub(1, std::memory_order_relaxed);
-    engine_->post_call([self = Ref<Sink>::share(this), keep] { self->streams_.erase(keep->index); });
+    engine_->post_call(
+        [self = Ref<Sink>::share(this), keep] { self->streams_.erase(keep->index); });
     return;
   }
   if (answered && error.code() != read_error_) {
@@ -121,6 +122,7 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
   s.state = SinkStream::State::joined;
   s.joined_before = true;
   s.joined_ms = monotonic_ms();
+  retry_alive_ms_ = 0;
   s.previous.clear();
   sampled(s, position, lowest);
   if (!rejoin) {
@@ -217,6 +219,7 @@ void Sink::check_alive() {
   }
   if (any == nullptr) return;
   const int64_t now = monotonic_ms();
+  if (now < retry_alive_ms_) return;
   auto format = [this, consumer = consumer_](CommandWriter& w, bool eval) {
     w.begin_script(scripts::sink_keepalive, eval, 1, 2);
     w.arg(std::string_view(alive_map_));
@@ -238,11 +241,12 @@ void Sink::checked_alive(const Error& error, Reply* reply, int64_t sent_ms) {
   if (phase_ != Phase::running || starting_over_) return;
   const int64_t now = monotonic_ms();
   if (!error.ok()) {
-    next_alive_ms_ = now + std::min<int64_t>(config_.grace_ms / 4, 1000);
+    next_alive_ms_ = retry_alive_ms_ = now + std::min<int64_t>(config_.grace_ms / 4, 1000);
     return;
   }
   if (reply->next().integer == 0) {
-    next_alive_ms_ = now + config_.grace_ms / 2;
+    // Asking again brings nothing before it has joined again, which may have to wait.
+    next_alive_ms_ = retry_alive_ms_ = now + config_.grace_ms / 2;
     rejoin_all();
     pump_all();
     return;

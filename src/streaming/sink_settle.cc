@@ -169,7 +169,8 @@ void Sink::send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* scri
     send(s, script, true, std::move(write), std::move(done));
   } catch (const std::bad_alloc&) {
     s.settling--;
-    for (SettleItem& item : batch->items) settled(s, item, Error(PULSE_ERR_NO_MEMORY, "out of memory"));
+    for (SettleItem& item : batch->items)
+      settled(s, item, Error(PULSE_ERR_NO_MEMORY, "out of memory"));
     settle_done(s);
   }
 }
@@ -187,7 +188,8 @@ void Sink::send_ack(SinkStream& s, Ref<SettleBatch> batch) {
 }
 
 void Sink::send_ack_owned(SinkStream& s, Ref<SettleBatch> batch) {
-  auto format = [this, &s, consumer = consumer_](CommandWriter& w, bool eval, const SettleBatch& b) {
+  auto format = [this, &s, consumer = consumer_](CommandWriter& w, bool eval,
+                                                 const SettleBatch& b) {
     w.begin_script(scripts::sink_ack_owned, eval, 1, 2 + b.items.size());
     w.arg(std::string_view(s.stream->key()));
     w.arg(std::string_view(name_));
@@ -205,7 +207,8 @@ void Sink::send_ack_owned(SinkStream& s, Ref<SettleBatch> batch) {
 }
 
 void Sink::send_release(SinkStream& s, Ref<SettleBatch> batch) {
-  auto format = [this, &s, consumer = consumer_](CommandWriter& w, bool eval, const SettleBatch& b) {
+  auto format = [this, &s, consumer = consumer_](CommandWriter& w, bool eval,
+                                                 const SettleBatch& b) {
     w.begin_script(scripts::sink_release, eval, 1, 3 + 2 * b.items.size());
     w.arg(std::string_view(s.stream->key()));
     w.arg(std::string_view(name_));

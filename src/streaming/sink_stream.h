@@ -13,7 +13,8 @@ namespace pulseengine {
 // Loop thread.
 class SinkCall : public RefCounted {
  public:
-  SinkCall(Ref<Operation> operation, size_t count) : operation_(std::move(operation)), left_(count) {
+  SinkCall(Ref<Operation> operation, size_t count)
+      : operation_(std::move(operation)), left_(count) {
     results_.resize(count);
   }
 
@@ -75,7 +76,7 @@ class SinkStream : public RefCounted {
   Ref<Operation> joining_operation, leaving_operation;
   bool leave_waits = false;  // for the end of the reads under way
   bool leave_sent = false;
-  String previous;  // consumer whose place is taken with the next join
+  String previous;                 // consumer whose place is taken with the next join
   Vector<pulse_event_id> reclaim;  // to be put back after the next join
   bool reclaim_anew = false;       // they will be delivered once more
 
@@ -100,9 +101,10 @@ class SinkStream : public RefCounted {
   // Whether entries were trimmed unread is looked up before the next read.
   bool gap_check_needed = false;
   bool gap_checking = false;
-  pulse_event_id last_read{0, 0};        // newest id of the last batch
-  pulse_event_id gap_after{0, 0}, gap_before{0, 0};  // around the first full batch since the last look-up
-  pulse_event_id gap_reported{0, 0};     // ends of gaps up to here were told
+  pulse_event_id last_read{0, 0};  // newest id of the last batch
+  pulse_event_id gap_after{0, 0},
+      gap_before{0, 0};               // around the first full batch since the last look-up
+  pulse_event_id gap_reported{0, 0};  // ends of gaps up to here were told
 
   bool sweeping = false;
   int64_t next_sweep_ms = 0;

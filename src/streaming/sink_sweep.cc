@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/rng.h"
-#include "base/rng.h"
 #include "scripts.h"
 #include "streaming/sink_intake.h"
 #include "streaming/sink_send.h"
@@ -22,10 +21,9 @@ constexpr size_t kIdsPerRenewal = 500;
 
 void Sink::sweep(SinkStream& s) {
   s.next_sweep_ms = monotonic_ms() + kSweepInterval;
-  const int64_t limit =
-      config_.no_ack || !s.readable()
-          ? 0
-          : std::min<int64_t>(static_cast<int64_t>(wanted()), kEntriesPerSweep);
+  const int64_t limit = config_.no_ack || !s.readable()
+                            ? 0
+                            : std::min<int64_t>(static_cast<int64_t>(wanted()), kEntriesPerSweep);
   auto format = [this, &s, limit, consumer = consumer_, cursor = s.sweep_cursor,
                  keep = Ref<SinkStream>::share(&s)](CommandWriter& w, bool eval) {
     w.begin_script(scripts::sink_sweep, eval, 4, 10);
@@ -140,8 +138,8 @@ void Sink::renew(SinkStream& s, pulse_event_id from) {
   }
   s.renewing = false;
   if (batch->items.empty()) return;
-  auto format = [this, &s, batch, consumer = consumer_,
-                 keep = Ref<SinkStream>::share(&s)](CommandWriter& w, bool eval) {
+  auto format = [this, &s, batch, consumer = consumer_, keep = Ref<SinkStream>::share(&s)](
+                    CommandWriter& w, bool eval) {
     w.begin_script(scripts::sink_renew, eval, 1, 2 + batch->items.size());
     w.arg(std::string_view(s.stream->key()));
     w.arg(std::string_view(name_));
@@ -172,7 +170,8 @@ void Sink::renewed(SinkStream& s, const SettleBatch& batch, Reply& reply, int64_
   for (const SettleItem& item : batch.items) {
     const int64_t result = reply.next().integer;
     PendingEntry* e = s.pending.find(item.id);
-    if (e == nullptr || e->delivery != item.delivery || e->state != PendingEntry::State::held) continue;
+    if (e == nullptr || e->delivery != item.delivery || e->state != PendingEntry::State::held)
+      continue;
     if (result == 1) {
       e->owned_ms = std::max(e->owned_ms, sent_ms);
       counters_.renewed.fetch_add(1, std::memory_order_relaxed);

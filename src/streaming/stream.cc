@@ -25,10 +25,12 @@ String make_add_prefix(const String& key) {
 
 Error check_name(std::string_view what, std::string_view name) {
   if (name.empty() || name.size() > 512) {
-    return Error::make(PULSE_ERR_INVALID, 0, "{} must be 1 to 512 bytes long, not {}", what, name.size());
+    return Error::make(PULSE_ERR_INVALID, 0, "{} must be 1 to 512 bytes long, not {}", what,
+                       name.size());
   }
   if (name.find_first_of(std::string_view(" \0*?[]", 6)) != std::string_view::npos) {
-    return Error::make(PULSE_ERR_INVALID, 0, "{} must not contain space, NUL, '*', '?', '[' or ']'", what);
+    return Error::make(PULSE_ERR_INVALID, 0, "{} must not contain space, NUL, '*', '?', '[' or ']'",
+                       what);
   }
   return {};
 }
@@ -39,7 +41,8 @@ Stream::Stream(Ref<Engine> engine, std::string_view name, const StreamOptions& o
       options_(options),
       key_(engine_->key("pulse:stream:", name)),
       connection_(engine_->connection_for(key_)),
-      trim_every_(static_cast<uint64_t>(std::clamp<int64_t>(options.max_len / 10, 1, kMaxTrimEvery))),
+      trim_every_(
+          static_cast<uint64_t>(std::clamp<int64_t>(options.max_len / 10, 1, kMaxTrimEvery))),
       add_prefix_(make_add_prefix(key_)) {}
 
 }  // namespace pulseengine

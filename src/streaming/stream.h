@@ -26,7 +26,9 @@ class Stream : public RefCounted {
   const String& name() const { return name_; }
   const String& key() const { return key_; }  // with the engine's key prefix
   const StreamOptions& options() const { return options_; }
-  int64_t any_ttl_ms() const { return options_.ttl_ms > 0 ? options_.ttl_ms : options_.sliding_ttl_ms; }
+  int64_t any_ttl_ms() const {
+    return options_.ttl_ms > 0 ? options_.ttl_ms : options_.sliding_ttl_ms;
+  }
   bool sliding() const { return options_.sliding_ttl_ms > 0; }
   Connection& connection() const { return connection_; }
 

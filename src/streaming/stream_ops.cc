@@ -132,7 +132,9 @@ class AddOperation final : public Operation, public Command {
 class BatchOperation final : public Operation {
  public:
   BatchOperation(Ref<Stream> stream, size_t count, Target target)
-      : Operation(PULSE_EVENT_BATCH_ADDED, std::move(target)), stream_(std::move(stream)), left_(count) {
+      : Operation(PULSE_EVENT_BATCH_ADDED, std::move(target)),
+        stream_(std::move(stream)),
+        left_(count) {
     pending_results.resize(count);
   }
   // Loop thread.
@@ -263,7 +265,8 @@ Error check_item(const Engine& engine, const AddItem& item) {
     if (h.value_len > PULSE_MAX_NAME_BYTES) return too_large("a header's value", h.value_len);
   }
   if (item.payload_view().size() > static_cast<size_t>(engine.config().max_payload_bytes)) {
-    return Error::make(PULSE_ERR_TOO_LARGE, 0, "a payload of {} bytes is larger than max_payload_bytes ({})",
+    return Error::make(PULSE_ERR_TOO_LARGE, 0,
+                       "a payload of {} bytes is larger than max_payload_bytes ({})",
                        item.payload_view().size(), engine.config().max_payload_bytes);
   }
   return {};
@@ -274,7 +277,8 @@ Error add_event(Stream& stream, const AddItem& item, bool only_if_exists, int64_
   Engine& engine = stream.engine();
   ServerInfo server = only_if_exists ? engine.server_copy() : ServerInfo();
   AddFormat format(stream, only_if_exists, server);
-  auto operation = make_ref<AddOperation>(Ref<Stream>::share(&stream), format, item, std::move(target));
+  auto operation =
+      make_ref<AddOperation>(Ref<Stream>::share(&stream), format, item, std::move(target));
   return start(engine, stream.connection(), operation, size_on_wire(stream, item), timeout_ms,
                std::move(signal), out);
 }

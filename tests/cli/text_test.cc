@@ -129,7 +129,8 @@ TEST(Time, RefusesAllElse) {
 }
 
 TEST(Utf8, TellsWellFormedFromOther) {
-  for (const char* text : {"", "a", "\u00e4", "\u20ac", "\U0001f600", "\xed\x9f\xbf", "\U0010ffff"}) {
+  for (const char* text :
+       {"", "a", "\u00e4", "\u20ac", "\U0001f600", "\xed\x9f\xbf", "\U0010ffff"}) {
     EXPECT_TRUE(is_utf8(text)) << text;
   }
   for (const char* text :
