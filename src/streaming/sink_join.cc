@@ -241,7 +241,9 @@ void Sink::checked_alive(const Error& error, Reply* reply, int64_t sent_ms) {
   if (phase_ != Phase::running || starting_over_) return;
   const int64_t now = monotonic_ms();
   if (!error.ok()) {
-    next_alive_ms_ = retry_alive_ms_ = now + std::min<int64_t>(config_.grace_ms / 4, 1000);
+    next_alive_ms_ = now + std::min<int64_t>(config_.grace_ms / 4, 1000);
+    // After a lost connection it is asked as soon as there is another one.
+    if ((error.flags() & PULSE_ERROR_SERVER) != 0) retry_alive_ms_ = next_alive_ms_;
     return;
   }
   if (reply->next().integer == 0) {
