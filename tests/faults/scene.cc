@@ -483,7 +483,7 @@ void Calm::check(const char* state) {
          state, commands, connections, events, workers, spent_ms);
   fflush(stdout);
   // A loop without a pause makes tens of thousands per second.
-  const int64_t most = 500 + workers * spent_ms * 150 / 1000 + 10 * events;
+  const int64_t most = 500 + workers * spent_ms * 150 / 1000 + 4 * events;
   EXPECT_LE(commands, most) << state;
   EXPECT_LE(connections, 50 + workers * spent_ms * 30 / 1000) << state;
   if (commands > most) {
