@@ -84,7 +84,8 @@ typedef struct pulse_result {
 typedef int32_t pulse_event_kind;
 
 enum {
-  /* Completions: `operation`, `status`, `flags`, `message` (on failure). */
+  /* Completions: `operation`, `status`, `flags`, `message` (on failure).  Results are there unless
+   * the call was cut short as a whole (cancelled, deadline, closed): then all items ended so. */
   PULSE_EVENT_ADDED = 1,           /* stream add: id; 0-0 when not added (only_if_exists) */
   PULSE_EVENT_BATCH_ADDED = 2,     /* stream add_batch: results */
   PULSE_EVENT_REMOVED = 3,         /* stream remove: count = how many existed */

@@ -81,7 +81,8 @@ PULSE_API pulse_status pulse_sink_remove_stream_wait(pulse_sink *sink, pulse_str
 /* Acknowledges events.  The completion, PULSE_EVENT_ACKED, comes when Redis has
  * them off the list; its count is how many were.  An event that belongs to
  * another consumer by now is not taken from it: status (and its result) is
- * PULSE_ERR_NOT_OWNER.  1 to 65536 handles, of this sink (else PULSE_ERR_INVALID).  Any
+ * PULSE_ERR_NOT_OWNER.  1 to 65536 handles, of this sink (else PULSE_ERR_INVALID, as for every
+ * ack on a sink with no_ack).  Any
  * thread, does not block.  Sent again after a lost connection.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_ack(pulse_sink *sink, const pulse_ack_handle *handles,
                                       size_t count, const pulse_target *target, uint64_t *operation,
@@ -92,7 +93,8 @@ PULSE_API pulse_status pulse_sink_ack_wait(pulse_sink *sink, const pulse_ack_han
                                            pulse_error *error) PULSE_NOEXCEPT;
 
 /* Gives events back without acking them: they are delivered again by the next
- * sweep (within about half a second), here or elsewhere.  PULSE_EVENT_RELEASED.
+ * sweep (within about half a second), here or elsewhere.  PULSE_EVENT_RELEASED, with results as
+ * for acks.
  * Since 0.1. */
 PULSE_API pulse_status pulse_sink_release(pulse_sink *sink, const pulse_ack_handle *handles,
                                           size_t count, const pulse_target *target,
