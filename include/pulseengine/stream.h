@@ -20,10 +20,9 @@ enum {
 
 typedef struct pulse_stream_options {
   size_t size;
-  /* How many entries are kept, approximately: the stream is never shorter
-   * than this through trimming, and not longer than this + the larger of 200 and max_len / 5
-   * + one server-side node (100 entries by default) per adding process.  0 = 1000, -1 = unbounded.
-   */
+  /* How many entries are kept, approximately: trimming never makes the stream shorter than this,
+   * and it gets longer by at most one server-side node (100 entries by default) and, for each
+   * handle that adds, a tenth of this (at least 1, at most 100).  0 = 1000, -1 = unbounded. */
   int64_t max_len;
   int64_t ttl_ms;         /* expires this long after the first add; 0 = never */
   int64_t sliding_ttl_ms; /* expires this long after the last add; not with ttl_ms */
