@@ -20,6 +20,7 @@ class OutboxBuffer {
   OutboxBuffer& operator=(const OutboxBuffer&) = delete;
 
   void append(std::string_view bytes) {
+    if (bytes.empty()) return;  // its pointer may be null, and memcpy takes none
     if (bytes.size() > capacity_ - end_) grow(bytes.size());
     std::memcpy(text_ + end_, bytes.data(), bytes.size());
     end_ += bytes.size();
