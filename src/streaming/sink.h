@@ -142,6 +142,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   void join_later(SinkStream& s);
   void rejoin(SinkStream& s);
   void rejoin_all();
+  void upkeep_failed(SinkStream& s, const Error& error);
   void put_back(SinkStream& s);
   void check_alive();
   void checked_alive(const Error& error, Reply* reply, int64_t sent_ms);

@@ -131,8 +131,8 @@ void Sink::recover(SinkStream& s) {
     if (epoch != epoch_) return;
     s.recovering = false;
     if (phase_ != Phase::running || s.state != SinkStream::State::joined) return;
-    if (!error.ok() || reply == nullptr) {
-      if (error.message().substr(0, 7) == "NOGROUP") rejoin(s);
+    if (!error.ok()) {
+      upkeep_failed(s, error);
       return;  // again with the next tick
     }
     Vector<pulse_event_id> unknown;
@@ -187,8 +187,8 @@ void Sink::fetch(SinkStream& s, Vector<pulse_event_id> wanted_ids, bool more) {
     const pulse_event_id reached = s.recover_from;
     s.recover_from = ids->items.front().id;
     if (phase_ != Phase::running || s.state != SinkStream::State::joined) return;
-    if (!error.ok() || reply == nullptr) {
-      if (error.message().substr(0, 7) == "NOGROUP") rejoin(s);
+    if (!error.ok()) {
+      upkeep_failed(s, error);
       return;
     }
     reply->next();
@@ -232,6 +232,7 @@ void Sink::check_gap(SinkStream& s) {
     } else if ((error.flags() & PULSE_ERROR_SERVER) != 0 &&
                (error.flags() & PULSE_ERROR_RETRIABLE) == 0) {
       s.gap_check_needed = false;  // not allowed here: reading is worth more
+      upkeep_failed(s, error);
       changed();
     }
   };

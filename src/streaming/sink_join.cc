@@ -152,7 +152,7 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
     notice(PULSE_EVENT_READY, nullptr, [](Notice&) {});
     ready_signal_->set(Error());
   }
-  read_error_ = PULSE_OK;
+  read_error_ = s.upkeep_error = PULSE_OK;
   if (rejoin && (what == "recreated" || was_missing)) {
     s.reclaim_anew = false;
     for (PendingEntry* e = s.pending.first_from({0, 0}); e != nullptr;
@@ -169,6 +169,19 @@ void Sink::rejoin(SinkStream& s) {
   if (s.state != SinkStream::State::joined || phase_ != Phase::running) return;
   join_later(s);
   changed();
+}
+
+// The server refused what goes on beside the reading: sweep, renewal, recovery.  Without it
+// reading may never begin, so the host is told.
+void Sink::upkeep_failed(SinkStream& s, const Error& error) {
+  if ((error.flags() & PULSE_ERROR_SERVER) == 0) return;  // it went down with the connection
+  if (error.message().substr(0, 7) == "NOGROUP" || error.code() == PULSE_ERR_WRONG_TYPE) {
+    rejoin(s);
+    return;
+  }
+  if ((error.flags() & PULSE_ERROR_RETRIABLE) != 0 || error.code() == s.upkeep_error) return;
+  s.upkeep_error = error.code();
+  notice(PULSE_EVENT_READ_ERROR, &s, [&](Notice& n) { n.error = error; });
 }
 
 void Sink::rejoin_all() {

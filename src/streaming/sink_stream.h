@@ -93,6 +93,8 @@ class SinkStream : public RefCounted {
   Vector<SettleItem> followers;
   size_t settling = 0;  // commands under way
 
+  pulse_status upkeep_error = PULSE_OK;  // told last, of what goes on beside the reading
+
   // Own pending events that are not known here are looked for, from `recover_from` on.
   bool recover_needed = false;
   bool recovering = false;

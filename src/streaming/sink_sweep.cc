@@ -53,6 +53,7 @@ void Sink::sweep(SinkStream& s) {
         s.recover_needed = true;
         s.recover_from = {0, 0};
       }
+      upkeep_failed(s, error);
       return;
     }
     swept(s, *reply, limit);
@@ -154,7 +155,7 @@ void Sink::renew(SinkStream& s, pulse_event_id from) {
     if (!error.ok()) {
       // Sooner than in the usual course.
       s.next_renewal_ms = std::min(s.next_renewal_ms, monotonic_ms() + config_.grace_ms / 10);
-      if (error.message().substr(0, 7) == "NOGROUP") rejoin(s);
+      upkeep_failed(s, error);
       return;
     }
     renewed(s, *batch, *reply, now);

@@ -166,6 +166,24 @@ static void what_cannot_be_read_is_told_and_tried_calmly(void **state) {
   fx_until(fx, has_name(c, "n"));
 }
 
+/* The same, when the first thing that meets it is not the read. */
+static void what_cannot_be_recovered_from_is_told(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = quick_stream(fx);
+  collector *c = fx_collector(fx);
+  fx_sink(fx, stream, "g", NULL, c);
+  fx_redis(fx, "MULTI");
+  fx_redis(fx, "SET pulse:stream:s x");
+  fx_redis(fx, "CLIENT KILL TYPE normal SKIPME yes");
+  fx_redis(fx, "EXEC");
+  const ev *e = col_wait(c, PULSE_EVENT_READ_ERROR, 0);
+  assert_int_equal(e->status, PULSE_ERR_WRONG_TYPE);
+  fx_redis(fx, "DEL pulse:stream:s");
+  fx_until(fx, fx_redis_int(fx, "EXISTS pulse:stream:s") == 1);
+  fx_add(stream, "n", "p");
+  fx_until(fx, has_name(c, "n"));
+}
+
 /* --- lost connections ------------------------------------------------------ */
 
 static void killed_clients_lose_no_event_and_no_ack(void **state) {
@@ -301,6 +319,7 @@ int main(void) {
       BOTH_DRIVERS(flushall_is_survived),
       BOTH_DRIVERS(script_flush_is_survived),
       BOTH_DRIVERS(what_cannot_be_read_is_told_and_tried_calmly),
+      BOTH_DRIVERS(what_cannot_be_recovered_from_is_told),
       BOTH_DRIVERS(killed_clients_lose_no_event_and_no_ack),
       BOTH_DRIVERS(an_ack_is_sent_again_after_a_lost_connection),
       BOTH_DRIVERS(a_restarted_server_keeps_what_is_pending),
