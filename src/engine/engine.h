@@ -62,6 +62,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // Starts connecting; with the thread driver, also the thread.
   static Error open(EngineConfig config, Ref<Engine>* engine);
 
+  Engine& engine() { return *this; }  // as other objects have it
   const EngineConfig& config() const { return config_; }
   // "<key_prefix><kind><name>".  Any thread.
   String key(std::string_view kind, std::string_view name) const;
@@ -85,6 +86,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // signal.error(); PULSE_ERR_TIMEOUT; PULSE_ERR_REENTRANT.  In the manual driver on
   // the driving thread it runs the loop.
   pulse_status wait(Signal& signal, int64_t timeout_ms);
+  // The same with the outcome in one: the signal's error, or TIMEOUT with this text.
+  Error wait_for(Signal& signal, int64_t timeout_ms, std::string_view not_yet);
   bool may_wait() const;  // false inside an inline callback
 
   // --- work for the loop ------------------------------------------------------
@@ -119,7 +122,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // --- objects ------------------------------------------------------------
   Error add_child(Ref<Child> child);  // any thread; CLOSED when closing
   void remove_child(Child& child);
-  size_t child_count() const { return children_.size(); }
 
   // --- life cycle; any thread --------------------------------------------
   Error ready_wait(int64_t timeout_ms);

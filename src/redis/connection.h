@@ -138,7 +138,7 @@ class Connection : public Allocated {
   void on_io(int events);
   bool read_some();
   bool write_some();
-  void handle_reply(Reply& reply, size_t node_count);
+  void handle_reply(Reply& reply);
   void update_watch();
   void check_deadlines() noexcept;
   void arm_deadline(int64_t deadline_ms);
@@ -165,7 +165,6 @@ class Connection : public Allocated {
   uint64_t written_bytes_ = 0;  // of them, given to the kernel
   ReplyParser parser_;
   int fd_ = -1;
-  int watched_ = 0;
   bool want_write_ = false;
   bool counted_open_ = false;
   int64_t client_id_ = 0;
