@@ -31,6 +31,7 @@ String start_position(pulse_start start, const pulse_event_id& id) {
   // Reading begins after a position; at a time includes that millisecond.
   if (start == PULSE_START_TIME)
     after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
+  after = sent_position(after);
   char text[2 * 20 + 2];
   int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
   return String(text, static_cast<size_t>(length));
