@@ -299,7 +299,7 @@ static void a_stalled_handshake_is_given_up(void **state) {
   assert_non_null(proxy);
   ts_proxy_stall(proxy, TS_TO_CLIENT);
   pulse_engine_options options = with_url(fx, ts_proxy_url(proxy));
-  options.connect_timeout_ms = 100;
+  options.connect_timeout_ms = 500;
   pulse_engine *engine = fx_open(fx, &options);
   /* More than one attempt is made. */
   fx_until(fx, ts_proxy_accepted(proxy) >= 2);
