@@ -115,7 +115,15 @@ struct Connection::Greeting final : Command {
                   error.code() == PULSE_ERR_LOADING || error.code() == PULSE_ERR_MAX_CLIENTS ||
                   error.code() == PULSE_ERR_MASTERDOWN || error.code() == PULSE_ERR_SERVER_BUSY ||
                   (error.flags() & PULSE_ERROR_SERVER) == 0;
-    if (needed && connection.greeting_error_.ok()) connection.greeting_error_ = error;
+    if (!needed || !connection.greeting_error_.ok()) return;
+    connection.greeting_error_ = error;
+    if (step == Step::auth && error.code() == PULSE_ERR_SERVER &&
+        !connection.host_.server_config().url.user.empty()) {
+      // "wrong number of arguments" says nothing to those who only know the URL.
+      connection.greeting_error_ = Error::make(
+          PULSE_ERR_AUTH, error.flags(),
+          "the URL names a user (there are no users before Redis 6): {}", error.message());
+    }
   }
 
   Connection& connection;
