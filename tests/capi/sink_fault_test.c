@@ -191,6 +191,8 @@ static void killed_clients_lose_no_event_and_no_ack(void **state) {
   pulse_stream *stream = quick_stream(fx);
   collector *c = fx_collector(fx), *done = fx_collector(fx);
   pulse_sink *sink = fx_sink(fx, stream, "g", NULL, c);
+  fx_add(stream, "first", "p");
+  message(c, 0); /* its connection for reading is there, so that it can be lost */
   enum { kRounds = 15, kEach = 20 };
   size_t acked = 0;
   for (int round = 0; round < kRounds; ++round) {
