@@ -12,7 +12,7 @@ class CopiedBytes final : public Bytes {
     void* memory = allocate(sizeof(CopiedBytes) + data.size());
     char* copy = static_cast<char*>(memory) + sizeof(CopiedBytes);
     if (!data.empty()) std::memcpy(copy, data.data(), data.size());
-    return Ref<CopiedBytes>::adopt(new (memory) CopiedBytes({copy, data.size()}));
+    return Ref<CopiedBytes>::adopt(new (memory) CopiedBytes(std::string_view(copy, data.size())));
   }
 
  private:

@@ -31,6 +31,8 @@ struct alignas(64) Shared {
   std::atomic<bool> orphans{false};  // somebody must look after objects whose reclaimer is gone
 };
 
+struct Retired;
+
 extern Shared shared;
 // The slot of this thread.  __thread: no check for a constructor at each use.
 extern __thread Slot* own_slot;
@@ -89,28 +91,25 @@ class ReadGuard {
 // Keeps retired objects until no reader can see them.  One thread at a time; there may be many.
 class EpochReclaimer {
  public:
-  EpochReclaimer() = default;
-  // What readers still see goes with the last of their guards, or with another reclaimer's turn.
+  EpochReclaimer();
+  // What readers still see goes with the last of their guards.
   ~EpochReclaimer();
   EpochReclaimer(const EpochReclaimer&) = delete;
   EpochReclaimer& operator=(const EpochReclaimer&) = delete;
 
   // Makes room, so that the next `n` calls of retire do not throw.
   void reserve(size_t n);
-  // Takes what new readers cannot reach any more.  Throws bad_alloc and leaves the object alone
-  // (dropping it then would be wrong: reserve first).
+  // Takes what new readers cannot reach any more: the pointer to it was replaced, and is read, with
+  // memory_order_seq_cst.  Reserve before that: here it would be too late for bad_alloc.
   void retire(Ref<RefCounted> object);
   // Drops what no reader can see any more.  Cheap when nothing waits; once per turn of the loop.
+  // The objects' destructors must not retire anything here.
   void reclaim() noexcept;
   // Objects that are kept.
-  size_t waiting() const noexcept { return items_.size(); }
+  size_t waiting() const noexcept;
 
  private:
-  struct Item {
-    Ref<RefCounted> object;
-    uint64_t epoch;  // guards of this epoch or an earlier one may see it; 0: not known yet
-  };
-  Vector<Item> items_;  // oldest first
+  Owned<epoch::Retired> retired_;
 };
 
 }  // namespace pulseengine

@@ -54,11 +54,25 @@ constexpr uint32_t kLevels = 11;  // above the bottom: 64 bits by six
 
 // The position at a level, of a hash whose bits of the levels above are shifted out.
 inline uint32_t position(uint64_t rest) noexcept { return static_cast<uint32_t>(rest >> 58); }
+inline uint32_t position(uint64_t hash, uint32_t level) noexcept {
+  return position(hash << (kBits * level));
+}
+// Of slots before a position, of slots in all.
+inline uint32_t count_bits(uint64_t bits) noexcept {
+  return static_cast<uint32_t>(__builtin_popcountll(bits));
+}
+inline uint32_t size(const MapNode* node, uint32_t level) noexcept {
+  return level < kLevels ? count_bits(node->bits) : static_cast<uint32_t>(node->bits);
+}
 
+// A root of null is an empty map.
 const MapEntry* find(const MapNode* root, std::string_view key, uint64_t hash) noexcept;
-// Null is allowed.
-void ref(MapNode* node) noexcept;
-void unref(MapNode* node) noexcept;
+
+// Without slots, with one reference.
+MapNode* make(uint32_t capacity);
+// The memory alone, not what the slots refer to.
+void free_memory(MapNode* node) noexcept;
+void unref(MapNode* node, uint32_t level) noexcept;
 
 }  // namespace map_node
 }  // namespace pulseengine

@@ -64,7 +64,12 @@ class MapEditor {
   Ref<MapVersion> finish(uint64_t revision);
 
  private:
-  MapNode* root_;
+  // Makes a node ours alone, with room for `more` slots, and puts it where it was.
+  MapNode* own(MapNode* node, uint32_t level, uint32_t more, MapSlot* where);
+  void insert(MapNode* node, uint32_t level, uint32_t index, Ref<MapEntry> entry) noexcept;
+  Ref<MapEntry> replace(MapSlot* slot, Ref<MapEntry> entry) noexcept;
+
+  MapNode* root_;  // null when empty
   size_t size_;
   int64_t bytes_;
 };
@@ -97,19 +102,21 @@ class MapWalk {
   struct Frame {
     MapSlot before;
     MapSlot now;
-    uint64_t left;  // positions to visit; at the bottom: two indexes
-    bool on_path;   // the cursor is inside
+    uint64_t left;          // positions to visit, above the bottom
+    uint32_t before_index;  // at the bottom
+    uint32_t now_index;
+    uint32_t index;  // in the merged list of both
+    bool on_path;    // the cursor is inside
   };
 
   void push(MapSlot before, MapSlot now, bool on_path) noexcept;
   bool next_at_bottom(Frame& frame) noexcept;
-  bool emit(const MapEntry* before, const MapEntry* now) noexcept;
+  bool offer_pair(const MapEntry* before, const MapEntry* now) noexcept;
   bool offer(const MapEntry* before, const MapEntry* now, uint32_t index) noexcept;
 
   MapCursor start_;
   Frame frames_[map_node::kLevels + 1];
   uint32_t depth_ = 0;  // frames in use
-  uint32_t bottom_index_ = 0;
   // Of two entries with different keys at one position the second, which comes next.
   const MapEntry* waiting_before_ = nullptr;
   const MapEntry* waiting_now_ = nullptr;
