@@ -977,7 +977,23 @@ bool Connection::read_some() {
   return true;
 }
 
+// Takes a message of a channel; false for all else.
+bool Connection::take_message(Reply reply) noexcept {
+  if (role_ != Role::subscribe || reply.next().elements() != 3 || reply.next().text != "message") {
+    return false;
+  }
+  const std::string_view channel = reply.next().text;
+  const std::string_view payload = reply.next().text;
+  try {
+    listener_->connection_message(channel, payload);
+  } catch (const std::bad_alloc&) {
+    lose(out_of_memory());  // whoever missed it learns that something is missing
+  }
+  return true;
+}
+
 void Connection::handle_reply(Reply& reply) {
+  if (take_message(reply)) return;
   if (slots_.empty()) {
     const ReplyNode& node = reply.peek();
     // A server that is full or shuts down speaks without being asked.

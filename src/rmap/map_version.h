@@ -40,7 +40,7 @@ class MapVersion final : public RefCounted, private LiveObject {
 // Makes a new version of an old one.  Nodes that anybody else can see are copied once, all others
 // are changed in place: loading into an empty version copies nothing.  Whatever throws (bad_alloc
 // only) has changed nothing.  One thread; may be dropped at any point.
-class MapEditor {
+class MapEditor : public Allocated {
  public:
   explicit MapEditor(Ref<MapVersion> base) noexcept;
   ~MapEditor();
