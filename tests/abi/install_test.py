@@ -112,8 +112,8 @@ def cmake_configure(tree, work, asked):
         f"find_package(pulseengine {asked} REQUIRED CONFIG)\n"
         f"add_executable(user {program})\n"
         "target_link_libraries(user PRIVATE pulseengine::pulseengine)\n", encoding="utf-8")
-    tap.run("cmake", "-S", directory, "-B", directory / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}",
-            f"-DCMAKE_C_COMPILER={shutil.which(COMPILER[0])}")
+    tap.run("cmake", "-G", "Ninja", "-S", directory, "-B", directory / "build",
+            f"-DCMAKE_PREFIX_PATH={tree.prefix}", f"-DCMAKE_C_COMPILER={shutil.which(COMPILER[0])}")
     return directory / "build"
 
 
