@@ -109,7 +109,8 @@ enum {
   PULSE_EVENT_MAP_STATE = 53,    /* state, revision; count = PULSE_MAP_REASON_..., message */
   /* Notices of readers and sinks: `stream`, and what is named. */
   PULSE_EVENT_GAP = 70, /* entries were trimmed or deleted unread: after id, before id_end;
-                           count = how many, or 0 for "possibly some" */
+                           count = how many, or 0 for "possibly some": servers before 7.0 cannot
+                           tell whether any were once the last one that was read is gone */
   PULSE_EVENT_RECREATED =
       71, /* stream or group was gone and was made anew, reading goes on after id */
   PULSE_EVENT_DISCONNECTED = 72, /* the connection is lost; reading resumes by itself */

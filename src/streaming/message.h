@@ -27,6 +27,12 @@ inline bool id_less(const pulse_event_id& a, const pulse_event_id& b) {
 inline bool id_equal(const pulse_event_id& a, const pulse_event_id& b) {
   return a.ms == b.ms && a.seq == b.seq;
 }
+// What to send for "after id".  Redis 5 adds one to the sequence number without a carry: behind the
+// greatest one it would begin the millisecond anew.
+inline pulse_event_id sent_position(pulse_event_id id) {
+  if (id.seq == UINT64_MAX) --id.seq;
+  return id;
+}
 // "ms-seq" as it stands in replies.
 bool parse_id(std::string_view text, pulse_event_id* id);
 

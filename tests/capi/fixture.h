@@ -91,6 +91,9 @@ int fx_group_setup(void **state);
 int fx_group_teardown(void **state);
 int fx_setup(void **state);
 int fx_teardown(void **state);
+/* For main: says that the tests of this program are skipped, and why.  (cmocka's own skip()
+ * counts as a failure for the runner.) */
+int fx_skip_all(const char *why);
 
 /* Indexed by driver and delivery. */
 extern variant fx_variants[2][3];
