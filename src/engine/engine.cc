@@ -605,8 +605,10 @@ void Engine::check_operations() noexcept {
     // Lowered by accept meanwhile, it is armed again by accept.
     next_operation_ms_.store(kNever);
     operations_.expired(monotonic_ms(), &late, &next);
+    // Whoever came meanwhile may have set a later one.
     int64_t current = kNever;
-    next_operation_ms_.compare_exchange_strong(current, next);
+    while (next < current && !next_operation_ms_.compare_exchange_weak(current, next)) {
+    }
     arm_operation_timer();
     for (Ref<Operation>& operation : late) {
       has_abandoned_ = true;
