@@ -122,15 +122,12 @@ void ReadLane::wake() noexcept {
 }
 
 void ReadLane::flush() noexcept {
-  if (!connection_) return;
-  if (dirty_) {
-    try {
-      look();
-    } catch (const std::bad_alloc&) {
-      retry_in(kOutOfMemoryPauseMs);
-    }
+  if (!connection_ || !dirty_) return;
+  try {
+    look();
+  } catch (const std::bad_alloc&) {
+    retry_in(kOutOfMemoryPauseMs);
   }
-  connection_->flush();
 }
 
 void ReadLane::retry_in(int64_t ms) noexcept {

@@ -24,13 +24,13 @@ Error closed_error() { return Error(PULSE_ERR_CLOSED, "the sink is closed"); }
 
 }  // namespace
 
-String start_position(pulse_start start, const pulse_event_id& id) {
-  pulse_event_id after = id;
-  if (start == PULSE_START_NEWEST) return "$";
-  if (start == PULSE_START_OLDEST) return "0-0";
+String start_position(const ReadStart& start) {
+  pulse_event_id after = start.id;
+  if (start.start == PULSE_START_NEWEST) return "$";
+  if (start.start == PULSE_START_OLDEST) return "0-0";
   // Reading begins after a position; at a time includes that millisecond.
-  if (start == PULSE_START_TIME)
-    after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
+  if (start.start == PULSE_START_TIME)
+    after = after.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{after.ms - 1, UINT64_MAX};
   after = sent_position(after);
   char text[2 * 20 + 2];
   int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
@@ -81,7 +81,7 @@ void Sink::start(Ref<Stream> first) {
   if (phase_ != Phase::starting) return;
   try {
     timer_.open(engine_->loop(), on_tick, this);
-    SinkStream& s = new_stream(std::move(first), start_position(config_.start, config_.start_id));
+    SinkStream& s = new_stream(std::move(first), start_position(config_.start));
     ReadLanes::of(*engine_).add(*this);
     in_lanes_ = true;
     phase_ = Phase::running;
@@ -118,12 +118,10 @@ SinkStream* Sink::find(const Stream& stream) {
 // --- calls from any thread ------------------------------------------------
 
 Error Sink::ready_wait(int64_t timeout_ms) {
-  pulse_status status = engine_->wait(*ready_signal_, timeout_ms);
-  if (status == PULSE_OK) return ready_signal_->error();
-  if (status != PULSE_ERR_TIMEOUT) return Error(status, "the sink cannot be waited for here");
+  Error error = engine_->wait_for(*ready_signal_, timeout_ms, "the sink is not ready");
+  if (error.code() != PULSE_ERR_TIMEOUT) return error;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (last_error_.ok())
-    return Error(PULSE_ERR_TIMEOUT, "the sink is not ready", PULSE_ERROR_RETRIABLE);
+  if (last_error_.ok()) return error;
   return Error::make(PULSE_ERR_TIMEOUT, PULSE_ERROR_RETRIABLE, "the sink is not ready: {}",
                      last_error_.message());
 }
@@ -163,11 +161,11 @@ Error Sink::post_accepted(pulse_event_kind kind, int64_t timeout_ms, Target targ
   return {};
 }
 
-Error Sink::add_stream(Ref<Stream> stream, pulse_start start, const pulse_event_id& start_id,
-                       int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out) {
+Error Sink::add_stream(Ref<Stream> stream, const ReadStart& start, int64_t timeout_ms,
+                       Target target, Ref<Signal> signal, Ref<Operation>* out) {
   return post_accepted(PULSE_EVENT_STREAM_ADDED, timeout_ms, std::move(target), std::move(signal),
                        out,
-                       [stream = std::move(stream), position = start_position(start, start_id)](
+                       [stream = std::move(stream), position = start_position(start)](
                            Sink& sink, Operation& operation) {
                          if (sink.find(*stream) != nullptr) {
                            operation.complete();
@@ -285,17 +283,6 @@ void Sink::close() noexcept {
   }
 }
 
-Error Sink::close_wait(int64_t timeout_ms) {
-  if (!engine_->may_wait()) {
-    return Error(PULSE_ERR_REENTRANT, "a blocking call inside an inline callback");
-  }
-  close();
-  pulse_status status = engine_->wait(*closed_signal_, timeout_ms);
-  if (status == PULSE_OK) return {};
-  return Error(status, status == PULSE_ERR_TIMEOUT ? "the sink is still closing"
-                                                   : "the sink cannot be waited for here");
-}
-
 // --- credit -----------------------------------------------------------------
 
 size_t Sink::wanted() const {
@@ -320,6 +307,8 @@ size_t Sink::wanted() const {
     }
     return n;
   };
+  // Once there was none, less than room_made() asks for is none.
+  if (starved_.load()) return 0;
   int64_t n = buffer_room();
   if (n <= 0) {
     // The host may have made room before it could see that it is waited for.
@@ -339,16 +328,24 @@ void Sink::wants(Vector<Want>* out) const {
 
 void Sink::event_taken(uint32_t bytes) {
   taken_.fetch_add(1, std::memory_order_relaxed);
-  int64_t bytes_left = buffered_bytes_.fetch_sub(bytes) - bytes;
-  int64_t left = buffered_.fetch_sub(1) - 1;
-  if (!starved_.load()) return;
-  // Half the room at least: one read for many events.
-  if (config_.buffer >= 0 && left > config_.buffer / 2) return;
-  if (config_.buffer_bytes >= 0 && bytes_left > config_.buffer_bytes / 2) return;
+  buffered_bytes_.fetch_sub(bytes);
+  buffered_.fetch_sub(1);
+  if (starved_.load()) room_made();
+}
+
+// Reading resumes with half the room at least: one read for many events.
+void Sink::room_made() noexcept {
+  if (config_.buffer >= 0 && buffered_.load() > config_.buffer / 2) return;
+  if (config_.buffer_bytes >= 0 && buffered_bytes_.load() > config_.buffer_bytes / 2) return;
+  if (config_.max_pending >= 0 &&
+      pending_count_.load() >= static_cast<size_t>(config_.max_pending)) {
+    return;
+  }
   if (!starved_.exchange(false)) return;
   try {
     engine_->post_call([sink = Ref<Sink>::share(this)] {
       if (sink->phase_ != Phase::running) return;
+      // What was trimmed meanwhile is looked up before reading goes on.
       for (auto& [index, s] : sink->streams_) s->gap_check_needed = s->joined_before;
       sink->changed();
       sink->pump_all();
@@ -394,7 +391,7 @@ void Sink::tick() {
     take_calls();
     if (may_start_over_) start_over();
     pump_all();
-    if (starved_.exchange(false)) changed();
+    if (starved_.load()) room_made();
   } catch (const std::bad_alloc&) {
     retry_soon();
   }

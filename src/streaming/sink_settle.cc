@@ -12,7 +12,7 @@ constexpr size_t kIdsPerAck = 1000;
 constexpr size_t kIdsPerScript = 500;
 // How long given-back events seem to have been idle: longer than any grace period, so that
 // instances with another one take them at once, too.
-constexpr int64_t kLongIdle = 3600 * 1000;
+constexpr int64_t kLongIdle = int64_t{3600} * 1000;
 
 Error not_owner() {
   return Error(PULSE_ERR_NOT_OWNER, "the event belongs to another consumer by now");
@@ -273,7 +273,7 @@ void Sink::drop_pending(SinkStream& s, const pulse_event_id& id) {
   const size_t gone = before - s.pending.size();
   if (gone == 0) return;
   pending_count_.fetch_sub(gone, std::memory_order_relaxed);
-  if (config_.max_pending >= 0 && starved_.load() && starved_.exchange(false)) changed();
+  if (config_.max_pending >= 0 && starved_.load()) room_made();
 }
 
 // All at once: they are not ours any more.
