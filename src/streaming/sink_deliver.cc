@@ -131,7 +131,7 @@ void Sink::recover(SinkStream& s) {
     if (epoch != epoch_) return;
     s.recovering = false;
     if (phase_ != Phase::running || s.state != SinkStream::State::joined) return;
-    if (!error.ok()) {
+    if (reply == nullptr) {
       upkeep_failed(s, error);
       return;  // again with the next tick
     }
