@@ -1,14 +1,12 @@
 #include "pulseengine/engine.h"
 
-#include "capi/guard.h"
-#include "capi/handle.h"
+#include "capi/call.h"
 #include "streaming/stream_ops.h"
 
 using namespace pulseengine;
 
 namespace {
 
-constexpr int64_t kMaxMs = int64_t{1} << 40;  // some 35 years: sums stay far from overflow
 constexpr int64_t kMiB = 1 << 20;
 
 Error take_name_option(std::string_view what, const char* given, size_t most, String* out) {
@@ -143,31 +141,22 @@ pulse_status pulse_engine_ready_wait(pulse_engine* engine, int64_t timeout_ms,
 
 pulse_status pulse_engine_ping(pulse_engine* engine, const pulse_target* target,
                                uint64_t* operation, pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (!problem.ok()) return problem;
-    if (engine == nullptr) return null_argument("engine");
-    Ref<Operation> op;
-    problem = ping(*engine->core, 0, std::move(to), nullptr, &op);
-    if (problem.ok() && operation != nullptr) *operation = op->id();
-    return problem;
-  });
+  return start_on(engine, target, operation, error,
+                  [](Engine& core, Target to, Ref<Operation>* op) {
+                    return ping(core, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_engine_ping_wait(pulse_engine* engine, uint64_t* microseconds,
                                     int64_t timeout_ms, pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    if (engine == nullptr) return null_argument("engine");
-    Engine& core = *engine->core;
-    Ref<Operation> op;
-    Error problem =
-        call_and_wait(core, timeout_ms, &op, [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) {
-          return ping(core, left, Target(), std::move(s), out);
-        });
-    if (problem.ok() && microseconds != nullptr) *microseconds = op->count;
-    return problem;
-  });
+  return wait_on(
+      engine, timeout_ms, error,
+      [](Engine& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+        return ping(core, left, Target(), std::move(signal), op);
+      },
+      [&](Operation& op) {
+        if (op.status() == PULSE_OK && microseconds != nullptr) *microseconds = op.count;
+      });
 }
 
 pulse_status pulse_operation_cancel(pulse_engine* engine, uint64_t operation) noexcept {
@@ -180,9 +169,9 @@ pulse_status pulse_operation_cancel(pulse_engine* engine, uint64_t operation) no
 pulse_status pulse_engine_close(pulse_engine* engine) noexcept {
   return guard(nullptr, [&]() -> Error {
     if (engine == nullptr) return null_argument("engine");
-    if (engine->core->forked()) return Error(PULSE_ERR_FORKED, {});
-    engine->core->close();
-    return {};
+    Error problem = check_not_forked(*engine->core);
+    if (problem.ok()) engine->core->close();
+    return problem;
   });
 }
 
@@ -190,9 +179,8 @@ pulse_status pulse_engine_close_wait(pulse_engine* engine, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     if (engine == nullptr) return null_argument("engine");
-    if (engine->core->forked())
-      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-    return engine->core->close_wait(timeout_ms);
+    Error problem = check_not_forked(*engine->core);
+    return problem.ok() ? engine->core->close_wait(timeout_ms) : problem;
   });
 }
 

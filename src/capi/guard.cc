@@ -1,6 +1,6 @@
 #include "capi/guard.h"
 
-#include "capi/handle.h"
+#include "capi/call.h"
 
 namespace pulseengine {
 

@@ -73,6 +73,9 @@ Error take_target(const pulse_target* given, Target* out);
 // The same where somebody must be told.
 Error take_required_target(const pulse_target* given, Target* out);
 
+// The longest time an option takes, in ms: some 35 years.  Sums stay far from overflow.
+constexpr int64_t kMaxMs = int64_t{1} << 40;
+
 // An option with a default (for 0) and bounds; -1 where `forever` is allowed.
 Error take_number(std::string_view what, int64_t given, int64_t standard, int64_t least,
                   int64_t most, bool forever, int64_t* out);

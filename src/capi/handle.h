@@ -10,9 +10,28 @@
 #include "engine/queue.h"
 #include "streaming/stream.h"
 
+namespace pulseengine {
+
+inline Error check_not_forked(const Engine& engine) {
+  if (!engine.forked()) return {};
+  return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
+}
+// What every call on an open object checks first.
+inline Error check_engine(const Engine& engine) {
+  Error error = check_not_forked(engine);
+  if (error.ok() && engine.closing()) {
+    return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
+  }
+  return error;
+}
+
+}  // namespace pulseengine
+
 struct pulse_engine : pulseengine::RefCounted {
+  static constexpr std::string_view kName = "engine";
   explicit pulse_engine(pulseengine::Ref<pulseengine::Engine> e) : core(std::move(e)) {}
   ~pulse_engine() override { core->abandon(); }
+  pulseengine::Error check() const { return pulseengine::check_engine(*core); }
   const pulseengine::Ref<pulseengine::Engine> core;
 };
 
@@ -23,8 +42,10 @@ struct pulse_queue : pulseengine::RefCounted {
 };
 
 struct pulse_stream : pulseengine::RefCounted {
+  static constexpr std::string_view kName = "stream";
   pulse_stream(pulseengine::Ref<pulse_engine> e, pulseengine::Ref<pulseengine::Stream> s)
       : engine(std::move(e)), core(std::move(s)) {}
+  pulseengine::Error check() const { return pulseengine::check_engine(core->engine()); }
   const pulseengine::Ref<pulse_engine> engine;
   const pulseengine::Ref<pulseengine::Stream> core;
 };
@@ -42,41 +63,8 @@ void unref_handle(Handle* handle) noexcept {
   if (handle != nullptr) handle->unref();
 }
 
-// What every call on an open object checks first.
-inline Error check_engine(const Engine& engine) {
-  if (engine.forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-  if (engine.closing())
-    return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
-  return {};
-}
-
-// Waits for the operation of a blocking twin: its error, or TIMEOUT after a
-// request to cancel it.
-Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t timeout_ms);
-
 // Begins a blocking call: REENTRANT inside an inline callback.
 Error check_may_wait(const Engine& engine);
-
-// Runs `start(timeout_left_ms, signal, &operation)`, again and again while it answers AGAIN, and
-// waits for the operation.  On success *out is the completed operation.
-template <class Start>
-Error call_and_wait(Engine& engine, int64_t timeout_ms, Ref<Operation>* out, Start start) {
-  Error error = check_engine(engine);
-  if (error.ok()) error = check_may_wait(engine);
-  if (!error.ok()) return error;
-  int64_t deadline = deadline_after(timeout_ms);
-  for (;;) {
-    int64_t left = deadline == kNever ? -1 : std::max<int64_t>(deadline - monotonic_ms(), 0);
-    auto signal = make_ref<Signal>();
-    // 0 would mean the default deadline; the wait below ends it at once.
-    error = start(left == 0 ? 1 : left, signal, out);
-    if (error.ok()) return wait_for(engine, **out, *signal, left);
-    if (error.code() != PULSE_ERR_AGAIN) return error;
-    if (left == 0) return Error(PULSE_ERR_TIMEOUT, error.message(), error.flags());
-    // At a limit: room comes with the next completion; a short wait also drives a manual engine.
-    engine.wait(*make_ref<Signal>(), 1);
-  }
-}
 
 }  // namespace pulseengine
 

@@ -1,7 +1,7 @@
 #include "pulseengine/reader.h"
 
-#include "capi/guard.h"
-#include "capi/handle.h"
+#include "capi/call.h"
+#include "capi/receive.h"
 #include "streaming/reader.h"
 
 using namespace pulseengine;
@@ -9,40 +9,20 @@ using namespace pulseengine;
 struct pulse_reader : RefCounted {
   pulse_reader(Ref<pulse_engine> e, Ref<Reader> r) : engine(std::move(e)), core(std::move(r)) {}
   ~pulse_reader() override { core->close(); }
+  static constexpr std::string_view kName = "reader";
+  Error check() const {
+    Error error = check_engine(core->engine());
+    if (!error.ok() || !core->closed()) return error;
+    return Error(PULSE_ERR_CLOSED, "the reader is closed", PULSE_ERROR_NEVER_SENT);
+  }
   const Ref<pulse_engine> engine;
   const Ref<Reader> core;
 };
 
 namespace {
 
-constexpr int64_t kMaxMs = int64_t{1} << 40;
-constexpr int64_t kLongBlockMs =
-    60000;  // "for ever": read again now and then, to notice a dead server
-
-Error take_start(pulse_start start, const pulse_event_id* id, ReadStart* out) {
-  if (start < PULSE_START_NEWEST || start > PULSE_START_TIME) {
-    return Error::make(PULSE_ERR_INVALID, 0, "start {} is not known", start);
-  }
-  out->start = start;
-  if (start == PULSE_START_AFTER || start == PULSE_START_TIME) {
-    if (id == nullptr) return null_argument("start_id");
-    out->id = *id;
-  }
-  return {};
-}
-
-Error take_filter(const char* topic, size_t topic_len, const char* pattern, size_t pattern_len,
-                  Filter* out) {
-  std::string_view text;
-  if (topic != nullptr && pattern != nullptr) {
-    return Error(PULSE_ERR_INVALID, "topic and topic_pattern exclude each other");
-  }
-  Error error = take_text("topic", topic, topic_len, &text);
-  if (error.ok() && topic != nullptr) out->set_topic(text);
-  if (error.ok()) error = take_text("topic_pattern", pattern, pattern_len, &text);
-  if (error.ok() && pattern != nullptr) error = out->set_pattern(text);
-  return error;
-}
+// "For ever": read again now and then, to notice a dead server.
+constexpr int64_t kLongBlockMs = 60000;
 
 Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out, ReadStart* start,
                           Filter* filter) {
@@ -71,24 +51,6 @@ Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out,
   return error;
 }
 
-// What every call but close checks first.
-Error check_reader(const pulse_reader* reader) {
-  if (reader == nullptr) return null_argument("reader");
-  Error error = check_engine(reader->core->engine());
-  if (error.ok() && reader->core->closed()) {
-    return Error(PULSE_ERR_CLOSED, "the reader is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  return error;
-}
-
-Error check_stream(const pulse_reader& reader, const pulse_stream* stream) {
-  if (stream == nullptr) return null_argument("stream");
-  if (&stream->core->engine() != &reader.core->engine()) {
-    return Error(PULSE_ERR_INVALID, "the stream belongs to another engine");
-  }
-  return {};
-}
-
 // Takes up the operation and hands it over: begin(operation) answers false when
 // the engine is closed.
 template <class Begin>
@@ -113,62 +75,25 @@ Error start_operation(Engine& engine, pulse_event_kind kind, int64_t timeout_ms,
   return {};
 }
 
-Error add_stream(pulse_reader* reader, pulse_stream* stream, pulse_start start,
+Error add_stream(Reader& core, pulse_stream* stream, pulse_start start,
                  const pulse_event_id* start_id, int64_t timeout_ms, Target target,
                  Ref<Signal> signal, Ref<Operation>* out) {
   ReadStart at;
-  Error error = check_stream(*reader, stream);
+  Error error = check_stream(core.engine(), stream);
   if (error.ok()) error = take_start(start, start_id, &at);
   if (!error.ok()) return error;
-  return start_operation(reader->core->engine(), PULSE_EVENT_STREAM_ADDED, timeout_ms,
-                         std::move(target), std::move(signal), out, [&](const Ref<Operation>& op) {
-                           return reader->core->add_stream(stream->core, at, op);
-                         });
+  return start_operation(
+      core.engine(), PULSE_EVENT_STREAM_ADDED, timeout_ms, std::move(target), std::move(signal),
+      out, [&](const Ref<Operation>& op) { return core.add_stream(stream->core, at, op); });
 }
 
-Error remove_stream(pulse_reader* reader, pulse_stream* stream, int64_t timeout_ms, Target target,
+Error remove_stream(Reader& core, pulse_stream* stream, int64_t timeout_ms, Target target,
                     Ref<Signal> signal, Ref<Operation>* out) {
-  Error error = check_stream(*reader, stream);
+  Error error = check_stream(core.engine(), stream);
   if (!error.ok()) return error;
-  return start_operation(reader->core->engine(), PULSE_EVENT_STREAM_REMOVED, timeout_ms,
-                         std::move(target), std::move(signal), out, [&](const Ref<Operation>& op) {
-                           return reader->core->remove_stream(stream->core, op);
-                         });
-}
-
-template <class Start>
-pulse_status start_call(pulse_reader* reader, const pulse_target* target, uint64_t* operation,
-                        pulse_error* error, Start start) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (problem.ok()) problem = check_reader(reader);
-    if (!problem.ok()) return problem;
-    Ref<Operation> op;
-    problem = start(std::move(to), &op);
-    if (problem.ok() && operation != nullptr) *operation = op->id();
-    return problem;
-  });
-}
-
-template <class Start>
-pulse_status wait_call(pulse_reader* reader, int64_t timeout_ms, pulse_error* error,
-                       Start start) noexcept {
-  return guard(error, [&]() -> Error {
-    Error problem = check_reader(reader);
-    if (!problem.ok()) return problem;
-    Ref<Operation> op;
-    return call_and_wait(reader->core->engine(), timeout_ms, &op, start);
-  });
-}
-
-Error wait_on(Engine& engine, Signal& signal, int64_t timeout_ms, std::string_view not_yet) {
-  Error error = check_may_wait(engine);
-  if (!error.ok()) return error;
-  pulse_status status = engine.wait(signal, timeout_ms);
-  if (status == PULSE_OK) return signal.error();
-  return Error(status, status == PULSE_ERR_TIMEOUT ? not_yet : "cannot wait here",
-               PULSE_ERROR_RETRIABLE);
+  return start_operation(
+      core.engine(), PULSE_EVENT_STREAM_REMOVED, timeout_ms, std::move(target), std::move(signal),
+      out, [&](const Ref<Operation>& op) { return core.remove_stream(stream->core, op); });
 }
 
 }  // namespace
@@ -210,49 +135,55 @@ pulse_status pulse_reader_open(pulse_stream* stream, const pulse_reader_options*
 pulse_status pulse_reader_ready_wait(pulse_reader* reader, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    Error problem = check_reader(reader);
+    Error problem = check_handle(reader);
     if (!problem.ok()) return problem;
-    return wait_on(reader->core->engine(), reader->core->ready_signal(), timeout_ms,
-                   "the reader does not receive yet");
+    Engine& engine = reader->core->engine();
+    problem = check_may_wait(engine);
+    if (!problem.ok()) return problem;
+    return engine.wait_for(reader->core->ready_signal(), timeout_ms,
+                           "the reader does not receive yet");
   });
 }
 
 pulse_status pulse_reader_add_stream(pulse_reader* reader, pulse_stream* stream, pulse_start start,
                                      const pulse_event_id* start_id, const pulse_target* target,
                                      uint64_t* operation, pulse_error* error) noexcept {
-  return start_call(reader, target, operation, error, [&](Target to, Ref<Operation>* op) {
-    return add_stream(reader, stream, start, start_id, 0, std::move(to), nullptr, op);
-  });
+  return start_on(reader, target, operation, error,
+                  [&](Reader& core, Target to, Ref<Operation>* op) {
+                    return add_stream(core, stream, start, start_id, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_reader_add_stream_wait(pulse_reader* reader, pulse_stream* stream,
                                           pulse_start start, const pulse_event_id* start_id,
                                           int64_t timeout_ms, pulse_error* error) noexcept {
-  return wait_call(
-      reader, timeout_ms, error, [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-        return add_stream(reader, stream, start, start_id, left, Target(), std::move(signal), op);
-      });
+  return wait_on(reader, timeout_ms, error,
+                 [&](Reader& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return add_stream(core, stream, start, start_id, left, Target(),
+                                     std::move(signal), op);
+                 });
 }
 
 pulse_status pulse_reader_remove_stream(pulse_reader* reader, pulse_stream* stream,
                                         const pulse_target* target, uint64_t* operation,
                                         pulse_error* error) noexcept {
-  return start_call(reader, target, operation, error, [&](Target to, Ref<Operation>* op) {
-    return remove_stream(reader, stream, 0, std::move(to), nullptr, op);
-  });
+  return start_on(reader, target, operation, error,
+                  [&](Reader& core, Target to, Ref<Operation>* op) {
+                    return remove_stream(core, stream, 0, std::move(to), nullptr, op);
+                  });
 }
 
 pulse_status pulse_reader_remove_stream_wait(pulse_reader* reader, pulse_stream* stream,
                                              int64_t timeout_ms, pulse_error* error) noexcept {
-  return wait_call(reader, timeout_ms, error,
-                   [&](int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-                     return remove_stream(reader, stream, left, Target(), std::move(signal), op);
-                   });
+  return wait_on(reader, timeout_ms, error,
+                 [&](Reader& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return remove_stream(core, stream, left, Target(), std::move(signal), op);
+                 });
 }
 
 pulse_status pulse_reader_pause(pulse_reader* reader) noexcept {
   return guard(nullptr, [&]() -> Error {
-    Error problem = check_reader(reader);
+    Error problem = check_handle(reader);
     if (problem.ok()) reader->core->pause(true);
     return problem;
   });
@@ -260,7 +191,7 @@ pulse_status pulse_reader_pause(pulse_reader* reader) noexcept {
 
 pulse_status pulse_reader_resume(pulse_reader* reader) noexcept {
   return guard(nullptr, [&]() -> Error {
-    Error problem = check_reader(reader);
+    Error problem = check_handle(reader);
     if (problem.ok()) reader->core->pause(false);
     return problem;
   });
@@ -277,28 +208,11 @@ pulse_status pulse_reader_get_metrics(pulse_reader* reader,
   });
 }
 
-pulse_status pulse_reader_close(pulse_reader* reader) noexcept {
-  return guard(nullptr, [&]() -> Error {
-    if (reader == nullptr) return null_argument("reader");
-    if (reader->core->engine().forked()) {
-      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-    }
-    reader->core->close();
-    return {};
-  });
-}
+pulse_status pulse_reader_close(pulse_reader* reader) noexcept { return close_handle(reader); }
 
 pulse_status pulse_reader_close_wait(pulse_reader* reader, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    if (reader == nullptr) return null_argument("reader");
-    Engine& engine = reader->core->engine();
-    if (engine.forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-    Error problem = check_may_wait(engine);
-    if (!problem.ok()) return problem;
-    reader->core->close();
-    return wait_on(engine, reader->core->closed_signal(), timeout_ms, "not closed yet");
-  });
+  return close_handle_wait(reader, timeout_ms, error);
 }
 
 pulse_reader* pulse_reader_ref(pulse_reader* reader) noexcept { return ref_handle(reader); }

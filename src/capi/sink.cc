@@ -1,7 +1,7 @@
 #include "pulseengine/sink.h"
 
-#include "capi/guard.h"
-#include "capi/handle.h"
+#include "capi/call.h"
+#include "capi/receive.h"
 #include "streaming/sink.h"
 
 using namespace pulseengine;
@@ -9,6 +9,12 @@ using namespace pulseengine;
 struct pulse_sink : RefCounted {
   pulse_sink(Ref<pulse_engine> e, Ref<Sink> s) : engine(std::move(e)), core(std::move(s)) {}
   ~pulse_sink() override { core->close(); }
+  static constexpr std::string_view kName = "sink";
+  Error check() const {
+    Error error = check_engine(core->engine());
+    if (!error.ok() || !core->withdrawn()) return error;
+    return Error(PULSE_ERR_CLOSED, "the sink is closed", PULSE_ERROR_NEVER_SENT);
+  }
   const Ref<pulse_engine> engine;
   const Ref<Sink> core;
 };
@@ -18,35 +24,13 @@ namespace {
 constexpr size_t kMaxHandles = 65536;
 constexpr int64_t kMaxPolled = 65536;
 constexpr int64_t kLeastGrace = 100;
-constexpr int64_t kLongest = int64_t{1} << 40;  // of the times, in ms
-
-Error take_start(pulse_start start) {
-  if (start < PULSE_START_NEWEST || start > PULSE_START_TIME) {
-    return Error::make(PULSE_ERR_INVALID, 0, "start: {} is no start position", start);
-  }
-  return {};
-}
-
-Error take_filter(const pulse_sink_options& o, Filter* filter) {
-  if (o.topic != nullptr && o.topic_pattern != nullptr) {
-    return Error(PULSE_ERR_INVALID, "topic and topic_pattern exclude each other");
-  }
-  std::string_view text;
-  if (o.topic_pattern != nullptr) {
-    Error error = take_text("topic_pattern", o.topic_pattern, o.topic_pattern_len, &text);
-    return error.ok() ? filter->set_pattern(text) : error;
-  }
-  Error error = take_text("topic", o.topic, o.topic_len, &text);
-  if (error.ok() && o.topic != nullptr) filter->set_topic(text);
-  return error;
-}
 
 Error take_sink_options(const pulse_sink_options* given, SinkConfig* c, Filter* filter) {
   pulse_sink_options o;
   Error e = take_options(given, &o, "pulse_sink_options");
-  if (e.ok()) e = take_start(o.start);
+  if (e.ok()) e = take_start(o.start, &o.start_id, &c->start);
   if (e.ok()) e = take_switch("no_ack", o.no_ack, &c->no_ack);
-  if (e.ok()) e = take_number("block_ms", o.block_ms, 5000, 1, kLongest, false, &c->block_ms);
+  if (e.ok()) e = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, false, &c->block_ms);
   if (e.ok())
     e = take_number("max_polled", o.max_polled, 1000, 1, kMaxPolled, false, &c->max_polled);
   if (e.ok()) e = take_number("buffer", o.buffer, 1000, 1, INT64_MAX, true, &c->buffer);
@@ -56,20 +40,18 @@ Error take_sink_options(const pulse_sink_options* given, SinkConfig* c, Filter* 
   if (e.ok())
     e = take_number("max_pending", o.max_pending, 10000, 1, INT64_MAX, true, &c->max_pending);
   if (e.ok()) {
-    e = take_number("ack_grace_ms", o.ack_grace_ms, 20000, kLeastGrace, kLongest, false,
+    e = take_number("ack_grace_ms", o.ack_grace_ms, 20000, kLeastGrace, kMaxMs, false,
                     &c->grace_ms);
   }
   if (e.ok()) {
-    e = take_number("max_handling_ms", o.max_handling_ms, -1, 1, kLongest, true,
-                    &c->max_handling_ms);
+    e = take_number("max_handling_ms", o.max_handling_ms, -1, 1, kMaxMs, true, &c->max_handling_ms);
   }
   if (e.ok()) e = take_switch("leave_filtered", o.leave_filtered, &c->leave_filtered);
   bool no_coalescing = false;
   if (e.ok()) e = take_switch("no_ack_coalescing", o.no_ack_coalescing, &no_coalescing);
   c->coalesce = !no_coalescing;
-  c->start = o.start;
-  c->start_id = o.start_id;
-  return e.ok() ? take_filter(o, filter) : e;
+  if (!e.ok()) return e;
+  return take_filter(o.topic, o.topic_len, o.topic_pattern, o.topic_pattern_len, filter);
 }
 
 Error check_handles(const pulse_ack_handle* handles, size_t count) {
@@ -80,62 +62,22 @@ Error check_handles(const pulse_ack_handle* handles, size_t count) {
   return {};
 }
 
-// A stream that may be added to the sink, and where reading it begins.
-Error check_stream(const pulse_sink& sink, const pulse_stream* stream, pulse_start start,
-                   const pulse_event_id* id) {
-  if (stream == nullptr) return null_argument("stream");
-  if (&stream->core->engine() != &sink.core->engine()) {
-    return Error(PULSE_ERR_INVALID, "the stream belongs to another engine than the sink");
-  }
-  Error error = take_start(start);
+Error add_stream(Sink& core, pulse_stream* stream, pulse_start start,
+                 const pulse_event_id* start_id, int64_t timeout_ms, Target target,
+                 Ref<Signal> signal, Ref<Operation>* out) {
+  ReadStart at;
+  Error error = check_stream(core.engine(), stream);
+  if (error.ok()) error = take_start(start, start_id, &at);
   if (!error.ok()) return error;
-  bool needs_id = start == PULSE_START_AFTER || start == PULSE_START_TIME;
-  if (needs_id && id == nullptr) return null_argument("start_id");
-  return {};
+  return core.add_stream(stream->core, at, timeout_ms, std::move(target), std::move(signal), out);
 }
 
-Error check_sink(const pulse_sink* sink) {
-  if (sink == nullptr) return null_argument("sink");
-  if (sink->core->engine().forked()) {
-    return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-  }
-  if (sink->core->withdrawn())
-    return Error(PULSE_ERR_CLOSED, "the sink is closed", PULSE_ERROR_NEVER_SENT);
-  return check_engine(sink->core->engine());
+Error remove_stream(Sink& core, pulse_stream* stream, int64_t timeout_ms, Target target,
+                    Ref<Signal> signal, Ref<Operation>* out) {
+  Error error = check_stream(core.engine(), stream);
+  if (!error.ok()) return error;
+  return core.remove_stream(stream->core, timeout_ms, std::move(target), std::move(signal), out);
 }
-
-// The frame of an asynchronous call.
-template <class Start>
-pulse_status start_on(pulse_sink* sink, const pulse_target* target, uint64_t* operation,
-                      pulse_error* error, Start start) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (problem.ok()) problem = check_sink(sink);
-    if (!problem.ok()) return problem;
-    Ref<Operation> op;
-    problem = start(*sink->core, std::move(to), &op);
-    if (problem.ok() && operation != nullptr) *operation = op->id();
-    return problem;
-  });
-}
-
-// The frame of a blocking twin.
-template <class Start>
-pulse_status wait_on(pulse_sink* sink, int64_t timeout_ms, pulse_error* error, Ref<Operation>* op,
-                     Start start) noexcept {
-  return guard(error, [&]() -> Error {
-    Error problem = check_sink(sink);
-    if (!problem.ok()) return problem;
-    Sink& core = *sink->core;
-    return call_and_wait(core.engine(), timeout_ms, op,
-                         [&](int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
-                           return start(core, left, std::move(signal), out);
-                         });
-  });
-}
-
-constexpr pulse_event_id kNoId{0, 0};
 
 }  // namespace
 
@@ -178,7 +120,7 @@ pulse_status pulse_sink_open(pulse_stream* stream, const char* name, size_t name
 pulse_status pulse_sink_ready_wait(pulse_sink* sink, int64_t timeout_ms,
                                    pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    Error problem = check_sink(sink);
+    Error problem = check_handle(sink);
     if (problem.ok()) problem = check_may_wait(sink->core->engine());
     return problem.ok() ? sink->core->ready_wait(timeout_ms) : problem;
   });
@@ -192,24 +134,17 @@ pulse_status pulse_sink_add_stream(pulse_sink* sink, pulse_stream* stream, pulse
                                    const pulse_event_id* start_id, const pulse_target* target,
                                    uint64_t* operation, pulse_error* error) noexcept {
   return start_on(sink, target, operation, error, [&](Sink& core, Target to, Ref<Operation>* op) {
-    Error problem = check_stream(*sink, stream, start, start_id);
-    if (!problem.ok()) return problem;
-    return core.add_stream(stream->core, start, start_id != nullptr ? *start_id : kNoId, 0,
-                           std::move(to), nullptr, op);
+    return add_stream(core, stream, start, start_id, 0, std::move(to), nullptr, op);
   });
 }
 
 pulse_status pulse_sink_add_stream_wait(pulse_sink* sink, pulse_stream* stream, pulse_start start,
                                         const pulse_event_id* start_id, int64_t timeout_ms,
                                         pulse_error* error) noexcept {
-  Ref<Operation> op;
-  return wait_on(sink, timeout_ms, error, &op,
-                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
-                   Error problem = check_stream(*sink, stream, start, start_id);
-                   if (!problem.ok()) return problem;
-                   return core.add_stream(stream->core, start,
-                                          start_id != nullptr ? *start_id : kNoId, left, Target(),
-                                          std::move(signal), out);
+  return wait_on(sink, timeout_ms, error,
+                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return add_stream(core, stream, start, start_id, left, Target(),
+                                     std::move(signal), op);
                  });
 }
 
@@ -217,18 +152,15 @@ pulse_status pulse_sink_remove_stream(pulse_sink* sink, pulse_stream* stream,
                                       const pulse_target* target, uint64_t* operation,
                                       pulse_error* error) noexcept {
   return start_on(sink, target, operation, error, [&](Sink& core, Target to, Ref<Operation>* op) {
-    if (stream == nullptr) return null_argument("stream");
-    return core.remove_stream(stream->core, 0, std::move(to), nullptr, op);
+    return remove_stream(core, stream, 0, std::move(to), nullptr, op);
   });
 }
 
 pulse_status pulse_sink_remove_stream_wait(pulse_sink* sink, pulse_stream* stream,
                                            int64_t timeout_ms, pulse_error* error) noexcept {
-  Ref<Operation> op;
-  return wait_on(sink, timeout_ms, error, &op,
-                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
-                   if (stream == nullptr) return null_argument("stream");
-                   return core.remove_stream(stream->core, left, Target(), std::move(signal), out);
+  return wait_on(sink, timeout_ms, error,
+                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return remove_stream(core, stream, left, Target(), std::move(signal), op);
                  });
 }
 
@@ -244,22 +176,16 @@ pulse_status pulse_sink_ack(pulse_sink* sink, const pulse_ack_handle* handles, s
 pulse_status pulse_sink_ack_wait(pulse_sink* sink, const pulse_ack_handle* handles, size_t count,
                                  pulse_result* results, int64_t timeout_ms,
                                  pulse_error* error) noexcept {
-  Ref<Operation> op;
-  pulse_status status = wait_on(
-      sink, timeout_ms, error, &op,
-      [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
+  return wait_on(
+      sink, timeout_ms, error,
+      [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
         Error problem = check_handles(handles, count);
-        return problem.ok() ? core.ack(handles, count, left, Target(), std::move(signal), out)
+        return problem.ok() ? core.ack(handles, count, left, Target(), std::move(signal), op)
                             : problem;
+      },
+      [&](Operation& op) {
+        give_results(op, count, results, [&](size_t i) { return handles[i].id; });
       });
-  if (results == nullptr || handles == nullptr || !op || !op->completed()) return status;
-  for (size_t i = 0; i < count; i++) {
-    // Cut short as a whole: every item ended as the operation did.
-    results[i] = i < op->results.size()
-                     ? op->results[i]
-                     : pulse_result{op->status(), op->error().flags(), handles[i].id};
-  }
-  return status;
 }
 
 pulse_status pulse_sink_release(pulse_sink* sink, const pulse_ack_handle* handles, size_t count,
@@ -274,26 +200,25 @@ pulse_status pulse_sink_release(pulse_sink* sink, const pulse_ack_handle* handle
 pulse_status pulse_sink_release_wait(pulse_sink* sink, const pulse_ack_handle* handles,
                                      size_t count, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
-  Ref<Operation> op;
-  return wait_on(sink, timeout_ms, error, &op,
-                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* out) {
+  return wait_on(sink, timeout_ms, error,
+                 [&](Sink& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
                    Error problem = check_handles(handles, count);
                    return problem.ok()
-                              ? core.release(handles, count, left, Target(), std::move(signal), out)
+                              ? core.release(handles, count, left, Target(), std::move(signal), op)
                               : problem;
                  });
 }
 
 pulse_status pulse_sink_pause(pulse_sink* sink) noexcept {
   return guard(nullptr, [&]() -> Error {
-    Error problem = check_sink(sink);
+    Error problem = check_handle(sink);
     return problem.ok() ? sink->core->pause(true) : problem;
   });
 }
 
 pulse_status pulse_sink_resume(pulse_sink* sink) noexcept {
   return guard(nullptr, [&]() -> Error {
-    Error problem = check_sink(sink);
+    Error problem = check_handle(sink);
     return problem.ok() ? sink->core->pause(false) : problem;
   });
 }
@@ -307,26 +232,11 @@ pulse_status pulse_sink_get_metrics(pulse_sink* sink, pulse_sink_metrics* metric
   });
 }
 
-pulse_status pulse_sink_close(pulse_sink* sink) noexcept {
-  return guard(nullptr, [&]() -> Error {
-    if (sink == nullptr) return null_argument("sink");
-    if (sink->core->engine().forked()) {
-      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-    }
-    sink->core->close();
-    return {};
-  });
-}
+pulse_status pulse_sink_close(pulse_sink* sink) noexcept { return close_handle(sink); }
 
 pulse_status pulse_sink_close_wait(pulse_sink* sink, int64_t timeout_ms,
                                    pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    if (sink == nullptr) return null_argument("sink");
-    if (sink->core->engine().forked()) {
-      return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
-    }
-    return sink->core->close_wait(timeout_ms);
-  });
+  return close_handle_wait(sink, timeout_ms, error);
 }
 
 pulse_sink* pulse_sink_ref(pulse_sink* sink) noexcept { return ref_handle(sink); }

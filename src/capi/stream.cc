@@ -1,7 +1,6 @@
 #include "pulseengine/stream.h"
 
-#include "capi/guard.h"
-#include "capi/handle.h"
+#include "capi/call.h"
 #include "streaming/stream_ops.h"
 
 using namespace pulseengine;
@@ -91,45 +90,6 @@ Error take_ids(const pulse_event_id* ids, size_t count) {
   return {};
 }
 
-void give_id(const Error& error, const Ref<Operation>& op, uint64_t* operation) {
-  if (error.ok() && operation != nullptr) *operation = op->id();
-}
-
-// The frame of an asynchronous call on a stream.
-template <class Start>
-pulse_status start_on(pulse_stream* stream, const pulse_target* target, uint64_t* operation,
-                      pulse_error* error, Start start) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (!problem.ok()) return problem;
-    if (stream == nullptr) return null_argument("stream");
-    problem = check_engine(stream->core->engine());
-    if (!problem.ok()) return problem;
-    Ref<Operation> op;
-    problem = start(*stream->core, std::move(to), &op);
-    give_id(problem, op, operation);
-    return problem;
-  });
-}
-
-// The frame of a blocking twin: start(stream, timeout, signal, &operation), then finish(operation).
-template <class Start, class Finish>
-pulse_status wait_on(pulse_stream* stream, int64_t timeout_ms, pulse_error* error, Start start,
-                     Finish finish) noexcept {
-  return guard(error, [&]() -> Error {
-    if (stream == nullptr) return null_argument("stream");
-    Stream& core = *stream->core;
-    Ref<Operation> op;
-    Error problem = call_and_wait(core.engine(), timeout_ms, &op,
-                                  [&](int64_t left, Ref<Signal> s, Ref<Operation>* out) {
-                                    return start(core, left, std::move(s), out);
-                                  });
-    if (op && op->completed()) finish(*op);
-    return problem;
-  });
-}
-
 }  // namespace
 
 extern "C" {
@@ -158,11 +118,10 @@ pulse_status pulse_stream_open(pulse_engine* engine, const char* name, size_t na
     StreamOptions s;
     if (problem.ok())
       problem = take_number("max_len", o.max_len, 1000, 1, INT64_MAX, true, &s.max_len);
-    if (problem.ok())
-      problem = take_number("ttl_ms", o.ttl_ms, 0, 1, int64_t{1} << 50, false, &s.ttl_ms);
+    if (problem.ok()) problem = take_number("ttl_ms", o.ttl_ms, 0, 1, kMaxMs, false, &s.ttl_ms);
     if (problem.ok()) {
-      problem = take_number("sliding_ttl_ms", o.sliding_ttl_ms, 0, 1, int64_t{1} << 50, false,
-                            &s.sliding_ttl_ms);
+      problem =
+          take_number("sliding_ttl_ms", o.sliding_ttl_ms, 0, 1, kMaxMs, false, &s.sliding_ttl_ms);
     }
     if (!problem.ok()) return problem;
     if (s.ttl_ms > 0 && s.sliding_ttl_ms > 0) {
@@ -267,13 +226,7 @@ pulse_status pulse_stream_add_batch_wait(pulse_stream* stream, const pulse_add_i
                          std::move(signal), op);
       },
       [&](Operation& op) {
-        if (results == nullptr) return;
-        for (size_t i = 0; i < count; i++) {
-          // Cut short as a whole: every item ended as the operation did.
-          results[i] = i < op.results.size()
-                           ? op.results[i]
-                           : pulse_result{op.status(), op.error().flags(), {0, 0}};
-        }
+        give_results(op, count, results, [](size_t) { return pulse_event_id{0, 0}; });
       });
 }
 
@@ -313,12 +266,10 @@ pulse_status pulse_stream_destroy(pulse_stream* stream, const pulse_target* targ
 
 pulse_status pulse_stream_destroy_wait(pulse_stream* stream, int64_t timeout_ms,
                                        pulse_error* error) noexcept {
-  return wait_on(
-      stream, timeout_ms, error,
-      [&](Stream& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-        return destroy_stream(core, left, Target(), std::move(signal), op);
-      },
-      [](Operation&) {});
+  return wait_on(stream, timeout_ms, error,
+                 [&](Stream& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return destroy_stream(core, left, Target(), std::move(signal), op);
+                 });
 }
 
 pulse_status pulse_stream_info_get(pulse_stream* stream, const pulse_target* target,

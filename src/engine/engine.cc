@@ -178,7 +178,7 @@ void Engine::finish_close() noexcept {
     children.swap(children_);
   }
   children.clear();
-  attachment_.reset();
+  for (Owned<EngineAttachment>& attachment : attachments_) attachment.reset();
   if (router_) router_->close(closed);
   Owned<Task> tasks;
   {
@@ -222,8 +222,8 @@ void Engine::shut_loop() noexcept {
 Error Engine::close_wait(int64_t timeout_ms) {
   if (on_loop_thread()) return Error(PULSE_ERR_REENTRANT, "close_wait inside an inline callback");
   close();
-  pulse_status status = wait(*closed_signal_, timeout_ms);
-  if (status != PULSE_OK) return Error(status, "not closed yet", PULSE_ERROR_RETRIABLE);
+  Error error = wait_for(*closed_signal_, timeout_ms, "not closed yet");
+  if (!error.ok()) return error;
   std::lock_guard<std::mutex> lock(thread_mutex_);
   thread_.join();
   return {};
@@ -296,8 +296,7 @@ int64_t Engine::run_once(size_t max_events, int64_t budget_us) {
   pulse_status status = enter_loop();
   if (status != PULSE_OK) return status;
   if (closed()) {
-    loop_thread_.store(0);
-    running_.store(false, std::memory_order_release);
+    leave_loop();
     return PULSE_ERR_CLOSED;
   }
   // A callback may drop the host's last handle.
@@ -327,8 +326,7 @@ pulse_status Engine::wait(Signal& signal, int64_t timeout_ms) {
     pulse_status status = enter_loop();
     if (status != PULSE_OK) return status;
     if (closed()) {
-      loop_thread_.store(0);
-      running_.store(false, std::memory_order_release);
+      leave_loop();
       break;
     }
     if (left == 0) {
@@ -341,6 +339,13 @@ pulse_status Engine::wait(Signal& signal, int64_t timeout_ms) {
     leave_loop();
   }
   return signal.is_set() ? PULSE_OK : PULSE_ERR_TIMEOUT;
+}
+
+Error Engine::wait_for(Signal& signal, int64_t timeout_ms, std::string_view not_yet) {
+  pulse_status status = wait(signal, timeout_ms);
+  if (status == PULSE_OK) return signal.error();
+  return Error(status, status == PULSE_ERR_TIMEOUT ? not_yet : "it cannot be waited for here",
+               PULSE_ERROR_RETRIABLE);
 }
 
 void Engine::wakeup() noexcept {
@@ -378,7 +383,9 @@ void Engine::turn() noexcept {
     turn_again_ = true;
   }
   if (!finished_) {
-    if (attachment_) attachment_->flush();
+    for (Owned<EngineAttachment>& attachment : attachments_) {
+      if (attachment) attachment->flush();
+    }
     for (size_t i = 0; i < connections_.size(); i++) connections_[i]->flush();
     if (turn_again_ || !inline_.empty()) loop_.wake();
   }
@@ -598,8 +605,10 @@ void Engine::check_operations() noexcept {
     // Lowered by accept meanwhile, it is armed again by accept.
     next_operation_ms_.store(kNever);
     operations_.expired(monotonic_ms(), &late, &next);
+    // Whoever came meanwhile may have set a later one.
     int64_t current = kNever;
-    next_operation_ms_.compare_exchange_strong(current, next);
+    while (next < current && !next_operation_ms_.compare_exchange_weak(current, next)) {
+    }
     arm_operation_timer();
     for (Ref<Operation>& operation : late) {
       has_abandoned_ = true;

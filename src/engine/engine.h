@@ -62,6 +62,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // Starts connecting; with the thread driver, also the thread.
   static Error open(EngineConfig config, Ref<Engine>* engine);
 
+  Engine& engine() { return *this; }  // as other objects have it
   const EngineConfig& config() const { return config_; }
   // "<key_prefix><kind><name>".  Any thread.
   String key(std::string_view kind, std::string_view name) const;
@@ -85,6 +86,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // signal.error(); PULSE_ERR_TIMEOUT; PULSE_ERR_REENTRANT.  In the manual driver on
   // the driving thread it runs the loop.
   pulse_status wait(Signal& signal, int64_t timeout_ms);
+  // The same with the outcome in one: the signal's error, or TIMEOUT with this text.
+  Error wait_for(Signal& signal, int64_t timeout_ms, std::string_view not_yet);
   bool may_wait() const;  // false inside an inline callback
 
   // --- work for the loop ------------------------------------------------------
@@ -108,8 +111,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   ServerInfo server_copy() const;
   bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
 
-  // The read lanes of the streaming layer; null until the first reader or sink.
-  Owned<EngineAttachment>& attachment() { return attachment_; }
+  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kAttachments };
+  // Null until somebody makes one.
+  Owned<EngineAttachment>& attachment(Attachment which) { return attachments_[which]; }
 
   // --- deliveries --------------------------------------------------------------
   // Hands over to the target.  Loop thread, or under the protection of the
@@ -119,7 +123,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // --- objects ------------------------------------------------------------
   Error add_child(Ref<Child> child);  // any thread; CLOSED when closing
   void remove_child(Child& child);
-  size_t child_count() const { return children_.size(); }
 
   // --- life cycle; any thread --------------------------------------------
   Error ready_wait(int64_t timeout_ms);
@@ -192,7 +195,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Ref<TlsContext> tls_;
   Vector<Connection*> connections_;  // all that exist: flushed at the end of each turn
   Owned<Router> router_;
-  Owned<EngineAttachment> attachment_;
+  Owned<EngineAttachment> attachments_[kAttachments];
   ServerInfo server_;
   mutable std::mutex server_mutex_;  // guards changes of server_, connect_error_, ready_signal_
   Error connect_error_;

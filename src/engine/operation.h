@@ -24,7 +24,6 @@ class Operation : public Delivery {
   ~Operation() override;
 
   uint64_t id() const { return id_; }
-  int64_t deadline_ms_of_operation() const { return deadline_ms_; }
   bool completed() const { return completed_.load(std::memory_order_acquire); }
 
   // The result; set before complete().  Loop thread, then whoever takes the event.

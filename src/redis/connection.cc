@@ -1,12 +1,9 @@
 #include "redis/connection.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,6 +50,13 @@ constexpr uint16_t bit(Connection::State state) {
       return 0;
   }
   return 0;
+}
+
+sockaddr_un unix_address(const String& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
+  return address;
 }
 
 // Whoever cannot even take an error for want of memory is not told.
@@ -264,9 +268,7 @@ void Connection::start_local() {
     lose(error);
     return;
   }
-  sockaddr_un un{};
-  un.sun_family = AF_UNIX;
-  std::memcpy(un.sun_path, path.data(), std::min(path.size(), sizeof un.sun_path - 1));
+  const sockaddr_un un = unix_address(path);
   int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   bool answers =
       probe >= 0 && ::connect(probe, reinterpret_cast<const sockaddr*>(&un), sizeof un) == 0;
@@ -310,9 +312,7 @@ void Connection::local_started() {
 }
 
 void Connection::connect_to_socket(const String& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
+  const sockaddr_un address = unix_address(path);
   enter(State::connecting);
   connect_to(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
@@ -964,7 +964,7 @@ bool Connection::read_some() {
     size_t count = 0;
     while (error.ok() && parser_.next(&error, &nodes, &count)) {
       Reply reply(nodes, count, parser_.slab());
-      handle_reply(reply, count);
+      handle_reply(reply);
       if (state_ != State::ready && state_ != State::greeting) return false;
     }
     if (!error.ok()) {
@@ -977,7 +977,23 @@ bool Connection::read_some() {
   return true;
 }
 
-void Connection::handle_reply(Reply& reply, size_t) {
+// Takes a message of a channel; false for all else.
+bool Connection::take_message(Reply reply) noexcept {
+  if (role_ != Role::subscribe || reply.next().elements() != 3 || reply.next().text != "message") {
+    return false;
+  }
+  const std::string_view channel = reply.next().text;
+  const std::string_view payload = reply.next().text;
+  try {
+    listener_->connection_message(channel, payload);
+  } catch (const std::bad_alloc&) {
+    lose(out_of_memory());  // whoever missed it learns that something is missing
+  }
+  return true;
+}
+
+void Connection::handle_reply(Reply& reply) {
+  if (take_message(reply)) return;
   if (slots_.empty()) {
     const ReplyNode& node = reply.peek();
     // A server that is full or shuts down speaks without being asked.

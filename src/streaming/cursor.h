@@ -53,7 +53,7 @@ class Cursor {
   CursorNews look(const StreamState& state);
 
  private:
-  void first_look(const StreamState& state, bool behind_cursor_empty, CursorNews* news);
+  void first_look(const StreamState& state, bool tail, CursorNews* news);
   void gap(const StreamState& state, uint64_t missing, CursorNews* news);
 
   pulse_event_id id_{0, 0};

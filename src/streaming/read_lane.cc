@@ -122,15 +122,12 @@ void ReadLane::wake() noexcept {
 }
 
 void ReadLane::flush() noexcept {
-  if (!connection_) return;
-  if (dirty_) {
-    try {
-      look();
-    } catch (const std::bad_alloc&) {
-      retry_in(kOutOfMemoryPauseMs);
-    }
+  if (!connection_ || !dirty_) return;
+  try {
+    look();
+  } catch (const std::bad_alloc&) {
+    retry_in(kOutOfMemoryPauseMs);
   }
-  connection_->flush();
 }
 
 void ReadLane::retry_in(int64_t ms) noexcept {
@@ -230,8 +227,8 @@ void ReadLane::begin_round() {
     if (member->cursor != nullptr) {
       busy |= begin_behind(*member, now, &budget);
     } else if (member->has_news) {
+      if (!begin_group(*member, false)) continue;
       budget -= std::min(budget, member->room);
-      begin_group(*member, false);
       busy = true;
     }
   }

@@ -12,6 +12,7 @@
 #include "streaming/cursor.h"
 #include "streaming/filter.h"
 #include "streaming/read_lanes.h"
+#include "streaming/read_start.h"
 
 namespace pulseengine {
 
@@ -20,12 +21,6 @@ struct ReaderOptions {
   int64_t max_polled = 1000;
   int64_t buffer = 1000;            // negative: unlimited
   int64_t buffer_bytes = 16 << 20;  // negative: unlimited
-};
-
-// Where to begin in a stream.
-struct ReadStart {
-  pulse_start start = PULSE_START_NEWEST;
-  pulse_event_id id{0, 0};
 };
 
 class Reader final : public Child, public Deliverer, CursorReads {

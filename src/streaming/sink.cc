@@ -24,13 +24,14 @@ Error closed_error() { return Error(PULSE_ERR_CLOSED, "the sink is closed"); }
 
 }  // namespace
 
-String start_position(pulse_start start, const pulse_event_id& id) {
-  pulse_event_id after = id;
-  if (start == PULSE_START_NEWEST) return "$";
-  if (start == PULSE_START_OLDEST) return "0-0";
+String start_position(const ReadStart& start) {
+  pulse_event_id after = start.id;
+  if (start.start == PULSE_START_NEWEST) return "$";
+  if (start.start == PULSE_START_OLDEST) return "0-0";
   // Reading begins after a position; at a time includes that millisecond.
-  if (start == PULSE_START_TIME)
-    after = id.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{id.ms - 1, UINT64_MAX};
+  if (start.start == PULSE_START_TIME)
+    after = after.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{after.ms - 1, UINT64_MAX};
+  after = sent_position(after);
   char text[2 * 20 + 2];
   int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
   return String(text, static_cast<size_t>(length));
@@ -80,7 +81,7 @@ void Sink::start(Ref<Stream> first) {
   if (phase_ != Phase::starting) return;
   try {
     timer_.open(engine_->loop(), on_tick, this);
-    SinkStream& s = new_stream(std::move(first), start_position(config_.start, config_.start_id));
+    SinkStream& s = new_stream(std::move(first), start_position(config_.start));
     ReadLanes::of(*engine_).add(*this);
     in_lanes_ = true;
     phase_ = Phase::running;
@@ -117,12 +118,10 @@ SinkStream* Sink::find(const Stream& stream) {
 // --- calls from any thread ------------------------------------------------
 
 Error Sink::ready_wait(int64_t timeout_ms) {
-  pulse_status status = engine_->wait(*ready_signal_, timeout_ms);
-  if (status == PULSE_OK) return ready_signal_->error();
-  if (status != PULSE_ERR_TIMEOUT) return Error(status, "the sink cannot be waited for here");
+  Error error = engine_->wait_for(*ready_signal_, timeout_ms, "the sink is not ready");
+  if (error.code() != PULSE_ERR_TIMEOUT) return error;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (last_error_.ok())
-    return Error(PULSE_ERR_TIMEOUT, "the sink is not ready", PULSE_ERROR_RETRIABLE);
+  if (last_error_.ok()) return error;
   return Error::make(PULSE_ERR_TIMEOUT, PULSE_ERROR_RETRIABLE, "the sink is not ready: {}",
                      last_error_.message());
 }
@@ -162,11 +161,11 @@ Error Sink::post_accepted(pulse_event_kind kind, int64_t timeout_ms, Target targ
   return {};
 }
 
-Error Sink::add_stream(Ref<Stream> stream, pulse_start start, const pulse_event_id& start_id,
-                       int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out) {
+Error Sink::add_stream(Ref<Stream> stream, const ReadStart& start, int64_t timeout_ms,
+                       Target target, Ref<Signal> signal, Ref<Operation>* out) {
   return post_accepted(PULSE_EVENT_STREAM_ADDED, timeout_ms, std::move(target), std::move(signal),
                        out,
-                       [stream = std::move(stream), position = start_position(start, start_id)](
+                       [stream = std::move(stream), position = start_position(start)](
                            Sink& sink, Operation& operation) {
                          if (sink.find(*stream) != nullptr) {
                            operation.complete();
@@ -282,17 +281,6 @@ void Sink::close() noexcept {
   } catch (const std::bad_alloc&) {
     // tick() sees it.
   }
-}
-
-Error Sink::close_wait(int64_t timeout_ms) {
-  if (!engine_->may_wait()) {
-    return Error(PULSE_ERR_REENTRANT, "a blocking call inside an inline callback");
-  }
-  close();
-  pulse_status status = engine_->wait(*closed_signal_, timeout_ms);
-  if (status == PULSE_OK) return {};
-  return Error(status, status == PULSE_ERR_TIMEOUT ? "the sink is still closing"
-                                                   : "the sink cannot be waited for here");
 }
 
 // --- credit -----------------------------------------------------------------

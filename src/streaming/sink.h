@@ -24,13 +24,13 @@
 #include "pulseengine/sink.h"
 #include "streaming/filter.h"
 #include "streaming/read_lanes.h"
+#include "streaming/read_start.h"
 #include "streaming/sink_stream.h"
 
 namespace pulseengine {
 
 struct SinkConfig {
-  pulse_start start = PULSE_START_NEWEST;
-  pulse_event_id start_id{0, 0};
+  ReadStart start;
   bool no_ack = false;
   bool leave_filtered = false;
   bool coalesce = true;
@@ -44,7 +44,7 @@ struct SinkConfig {
 };
 
 // Where XGROUP CREATE starts: "$", "0-0" or the id after which reading begins.
-String start_position(pulse_start start, const pulse_event_id& id);
+String start_position(const ReadStart& start);
 
 class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
  public:
@@ -54,8 +54,8 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
 
   Error ready_wait(int64_t timeout_ms);
   size_t consumer_text(char* text, size_t capacity) const;
-  Error add_stream(Ref<Stream> stream, pulse_start start, const pulse_event_id& start_id,
-                   int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out);
+  Error add_stream(Ref<Stream> stream, const ReadStart& start, int64_t timeout_ms, Target target,
+                   Ref<Signal> signal, Ref<Operation>* out);
   Error remove_stream(Ref<Stream> stream, int64_t timeout_ms, Target target, Ref<Signal> signal,
                       Ref<Operation>* out);
   Error ack(const pulse_ack_handle* handles, size_t count, int64_t timeout_ms, Target target,
@@ -65,7 +65,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   Error pause(bool paused);
   void metrics(pulse_sink_metrics* out) const;
   void close() noexcept;
-  Error close_wait(int64_t timeout_ms);
+  Signal& closed_signal() { return *closed_signal_; }
   Engine& engine() const { return *engine_; }
 
   // Deliverer

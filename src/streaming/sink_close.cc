@@ -8,7 +8,7 @@
 namespace pulseengine {
 namespace {
 
-constexpr int64_t kLongIdle = 3600 * 1000;
+constexpr int64_t kLongIdle = int64_t{3600} * 1000;
 constexpr int64_t kOfflineCloseMs = 1000;
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the sink is closed"); }

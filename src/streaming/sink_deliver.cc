@@ -131,7 +131,7 @@ void Sink::recover(SinkStream& s) {
     if (epoch != epoch_) return;
     s.recovering = false;
     if (phase_ != Phase::running || s.state != SinkStream::State::joined) return;
-    if (reply == nullptr) {
+    if (!error.ok() || reply == nullptr) {
       upkeep_failed(s, error);
       return;  // again with the next tick
     }
@@ -187,7 +187,7 @@ void Sink::fetch(SinkStream& s, Vector<pulse_event_id> wanted_ids, bool more) {
     const pulse_event_id reached = s.recover_from;
     s.recover_from = ids->items.front().id;
     if (phase_ != Phase::running || s.state != SinkStream::State::joined) return;
-    if (!error.ok()) {
+    if (!error.ok() || reply == nullptr) {
       upkeep_failed(s, error);
       return;
     }

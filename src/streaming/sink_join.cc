@@ -23,7 +23,7 @@ void Sink::join(SinkStream& s) {
   const bool stalled = now - last_alive_ms_ > config_.grace_ms;
   // Under a new name: where the former one would have gone on.
   String start = s.start;
-  if (!rejoin && s.restart_known) start = start_position(PULSE_START_AFTER, s.restart);
+  if (!rejoin && s.restart_known) start = start_position({PULSE_START_AFTER, s.restart});
   auto format = [this, &s, keep = Ref<SinkStream>::share(&s), consumer = consumer_, rejoin, stalled,
                  start = std::move(start)](CommandWriter& w, bool eval) {
     const ServerInfo& server = engine_->server();

@@ -12,7 +12,7 @@ constexpr size_t kIdsPerAck = 1000;
 constexpr size_t kIdsPerScript = 500;
 // How long given-back events seem to have been idle: longer than any grace period, so that
 // instances with another one take them at once, too.
-constexpr int64_t kLongIdle = 3600 * 1000;
+constexpr int64_t kLongIdle = int64_t{3600} * 1000;
 
 Error not_owner() {
   return Error(PULSE_ERR_NOT_OWNER, "the event belongs to another consumer by now");

@@ -28,9 +28,9 @@ String lease_name(const Engine& engine, std::string_view sink, std::string_view 
 
 }  // namespace
 
-SinkStream::SinkStream(Ref<Stream> of, uint32_t i, std::string_view sink)
+SinkStream::SinkStream(Ref<Stream> of, uint32_t number, std::string_view sink)
     : stream(std::move(of)),
-      index(i),
+      index(number),
       consumers_map(stream->engine().key("map:stream:", stream->name(), ":sinks:content")),
       consumers_channel(stream->engine().key("map:stream:", stream->name(), ":sinks:updates")),
       lease_key(lease_name(stream->engine(), sink, stream->name(), ":sweep")),

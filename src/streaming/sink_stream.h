@@ -61,7 +61,7 @@ class SinkStream : public RefCounted {
     removed,
   };
 
-  SinkStream(Ref<Stream> stream, uint32_t index, std::string_view sink);
+  SinkStream(Ref<Stream> of, uint32_t number, std::string_view sink);
 
   const Ref<Stream> stream;
   const uint32_t index;  // never used again in this sink

@@ -1,4 +1,6 @@
 /* engine.h: life cycle, states, limits, deadlines, cancelling. */
+#include <pthread.h>
+
 #include "fixture.h"
 
 /* A directory entry that nobody listens on. */
@@ -356,6 +358,59 @@ static void a_deadline_offline_says_never_sent(void **state) {
   }
 }
 
+typedef struct patient {
+  pulse_engine *engine;
+  pulse_stream *stream;
+  bool stop; /* atomic */
+} patient;
+
+/* Calls that have all the time in the world, one after the other. */
+static void *call_and_cancel(void *arg) {
+  patient *p = arg;
+  pulse_add_options add = PULSE_ADD_OPTIONS_INIT;
+  add.timeout_ms = 3600 * 1000;
+  while (!__atomic_load_n(&p->stop, __ATOMIC_ACQUIRE)) {
+    uint64_t operation = 0;
+    if (pulse_stream_add(p->stream, "n", 1, "p", 1, &add, NULL, &operation, NULL) == PULSE_OK) {
+      pulse_operation_cancel(p->engine, operation);
+    }
+  }
+  return NULL;
+}
+
+/* Nor when it is the next one while an earlier one ends. */
+static void a_short_deadline_is_not_lost_among_long_ones(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = nowhere(fx);
+  pulse_engine *engine = fx_open(fx, &options);
+  patient p = {engine, fx_stream_on(fx, engine, "s", NULL), false};
+  collector *c = fx_collector(fx);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, call_and_cancel, &p), 0);
+  pulse_add_options add = PULSE_ADD_OPTIONS_INIT;
+  const int64_t rounds = ts_scaled(500);
+  bool hangs = false;
+  for (int64_t round = 1; round <= rounds && !hangs; ++round) {
+    int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+    for (add.timeout_ms = 1; add.timeout_ms <= 3; add.timeout_ms += 2) {
+      /* The other thread may have used up max_inflight for the moment. */
+      while (pulse_stream_add(p.stream, "n", 1, "p", 1, &add, col_target(c, 0), NULL, NULL) !=
+                 PULSE_OK &&
+             ts_now_ms() < end) {
+        fx_pump(fx);
+      }
+    }
+    while (col_count(c) < 2 * (size_t)round && ts_now_ms() < end) fx_pump(fx);
+    hangs = col_count(c) < 2 * (size_t)round;
+  }
+  __atomic_store_n(&p.stop, true, __ATOMIC_RELEASE);
+  pthread_join(thread, NULL);
+  assert_false(hangs);
+  for (size_t i = 0; i < col_count(c); ++i) {
+    assert_int_equal(col_at(c, i)->status, PULSE_ERR_TIMEOUT);
+  }
+}
+
 /* A server that does not answer: what was sent has an unknown outcome. */
 static void a_deadline_after_sending_says_outcome_unknown(void **state) {
   fixture *fx = *state;
@@ -528,6 +583,7 @@ int main(void) {
       BOTH_DRIVERS(max_buffer_bytes_bounds_what_waits_to_be_sent),
       BOTH_DRIVERS(max_payload_bytes_is_exact),
       ALL_WAYS(a_deadline_offline_says_never_sent),
+      BOTH_DRIVERS(a_short_deadline_is_not_lost_among_long_ones),
       BOTH_DRIVERS(a_deadline_after_sending_says_outcome_unknown),
       ALL_WAYS(cancel_of_what_was_not_sent),
       BOTH_DRIVERS(what_was_given_up_is_not_sent_later),

@@ -260,6 +260,8 @@ static void killed_clients_lose_no_event_and_no_ack(void **state) {
   pulse_sink *sink = fx_sink(fx, stream, "g", NULL, c);
   enum { kRounds = 15, kEach = 20 };
   size_t acked = 0;
+  fx_add(stream, "first", "p");
+  message(c, 0); /* READY comes before the connection that it reads on */
   for (int round = 0; round < kRounds; ++round) {
     for (int i = 0; i < kEach; ++i) {
       char name[16];

@@ -106,10 +106,17 @@ TEST(Connections, ClientsAreKilledInALoop) {
       case 4:
         kill("reader", clients(scene, "reader", 0));
         break;
-      case 5:
-        kill("blocked", clients(scene, "", 'b'));
+      case 5: {
+        // While there is much to read, there is a moment now and then.
+        std::vector<std::string> blocked;
+        scene.until("a read waits at the server", [&] {
+          blocked = clients(scene, "", 'b');
+          return !blocked.empty();
+        });
+        kill("blocked", blocked);
         scene.progress(20);
         break;
+      }
       default:
         break;
     }

@@ -55,6 +55,7 @@ class JournalReader {
   const std::string path_;
   int fd_ = -1;
   std::string rest_;
+  Words words_;  // of one line
 };
 
 }  // namespace faults

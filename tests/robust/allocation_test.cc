@@ -70,7 +70,9 @@ void on_crash(int number) {
 
 // --- one run -------------------------------------------------------------------
 
+class World;
 struct Target {
+  World* world;
   std::atomic<int> destroyed{0};
 };
 
@@ -137,15 +139,17 @@ class World {
   // A target that counts its destruction; polled from the queue, or called back inline.
   pulse_target target(bool polled) {
     targets_.push_back(std::make_unique<Target>());
+    targets_.back()->world = this;
     pulse_target t = PULSE_TARGET_INIT;
     if (polled) {
       t.queue = queue;
     } else {
-      t.callback = [](const pulse_event* event, void* self) { World::find(self)->take(*event); };
+      t.callback = [](const pulse_event* event, void* self) {
+        static_cast<Target*>(self)->world->take(*event);
+      };
     }
     t.user_data = targets_.back().get();
     t.destroy = [](void* self) { static_cast<Target*>(self)->destroyed++; };
-    current_ = this;
     return t;
   }
 
@@ -196,8 +200,6 @@ class World {
   std::vector<pulse_ack_handle> acks;
 
  private:
-  static World* find(void*) { return current_; }
-
   // Inline callbacks of the thread driver come on its thread; there they only complete operations.
   void take(const pulse_event& event) {
     switch (event.kind) {
@@ -233,7 +235,6 @@ class World {
     }
   }
 
-  static World* current_;
   const pulse_driver driver_;
   const char* const url_;
   std::vector<std::unique_ptr<Target>> targets_;
@@ -241,8 +242,6 @@ class World {
   int logs_opened_ = 0;
   std::atomic<int> logs_destroyed_{0};
 };
-
-World* World::current_ = nullptr;
 
 void add_some(World& world) {
   pulse_error error = PULSE_ERROR_INIT;

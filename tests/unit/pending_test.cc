@@ -117,12 +117,12 @@ TEST(EventIds, HaveNeighbours) {
 }
 
 TEST(StartPosition, IsWhatXgroupCreateTakes) {
-  EXPECT_EQ(start_position(PULSE_START_NEWEST, id(0)), "$");
-  EXPECT_EQ(start_position(PULSE_START_OLDEST, id(0)), "0-0");
-  EXPECT_EQ(start_position(PULSE_START_AFTER, id(7, 3)), "7-3");
+  EXPECT_EQ(start_position({PULSE_START_NEWEST, id(0)}), "$");
+  EXPECT_EQ(start_position({PULSE_START_OLDEST, id(0)}), "0-0");
+  EXPECT_EQ(start_position({PULSE_START_AFTER, id(7, 3)}), "7-3");
   // At a time includes that millisecond.
-  EXPECT_EQ(start_position(PULSE_START_TIME, id(7)), "6-18446744073709551615");
-  EXPECT_EQ(start_position(PULSE_START_TIME, id(0)), "0-0");
+  EXPECT_EQ(start_position({PULSE_START_TIME, id(7)}), "6-18446744073709551615");
+  EXPECT_EQ(start_position({PULSE_START_TIME, id(0)}), "0-0");
 }
 
 // An operation that no engine has accepted cannot complete, so the last item is left open here.
