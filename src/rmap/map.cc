@@ -97,6 +97,11 @@ void ReplicatedMap::end(const Error& error) noexcept {
   group_ = nullptr;
   queued_.clear();
   history_.clear();
+  try {
+    cell_.publish(MapVersion::empty(revision_), reclaimer_);
+  } catch (const std::bad_alloc&) {
+    // The content stays as long as the handle.
+  }
   while (!watches_.empty()) {
     Ref<MapWatch> watch = watches_.back();
     watch->end(error.ok() ? closed_error() : error);
@@ -163,7 +168,8 @@ void ReplicatedMap::tick() {
     publish_group();
     if (copy_wanted_ && now >= copy_at_ms_) begin_copy();
     if (now >= ttl_at_ms_.load(std::memory_order_relaxed)) expect_gone();
-    if (synced_ && !probing_ && now >= next_probe_ms_) probe();
+    if (synced_ && now >= answer_by_ms_) give_up_probe();
+    if (synced_ && answer_by_ms_ == kNever && now >= next_probe_ms_) probe();
     pump_watches();
   } catch (const std::bad_alloc&) {
     schedule(now + kNoMemoryPauseMs);
@@ -171,7 +177,7 @@ void ReplicatedMap::tick() {
   reclaimer_.reclaim();
   if (reclaimer_.waiting() > 0) schedule(now + kReclaimMs);
   if (copy_wanted_) schedule(copy_at_ms_);
-  if (synced_) schedule(probing_ ? now + config_.max_unnoticed_ms : next_probe_ms_);
+  if (synced_) schedule(std::min(next_probe_ms_, answer_by_ms_));
   if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) schedule(at);
 }
 

@@ -139,6 +139,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
                            std::string_view kind) const;
   void probe();
   void probed(const Error& error, Reply* reply, uint64_t revision_then);
+  void give_up_probe();
   void expect_gone();
   void learn_value_limit();
 
@@ -198,7 +199,9 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Deque<Ref<ChangeGroup>> history_;
   size_t history_changes_ = 0, history_bytes_ = 0;
   Vector<Ref<MapWatch>> watches_;
+  bool refused_ = false;  // the server does not let us subscribe
   bool probing_ = false;
+  int64_t answer_by_ms_ = kNever;  // to the probe, and to the ping that follows it
   int64_t next_probe_ms_ = 0;
   int64_t last_loss_ms_ = 0;  // of the subscription
   uint32_t losses_in_a_row_ = 0;

@@ -54,17 +54,25 @@ void ReplicatedMap::copy_soon() noexcept {
 void ReplicatedMap::subscribed() {
   if (ended_) return;
   subscribed_ = true;
+  refused_ = false;
   fetch_copy();
 }
 
 void ReplicatedMap::subscription_refused(const Error& error) {
+  if (ended_) return;
   subscribed_ = false;
+  refused_ = true;
   stale(PULSE_MAP_REASON_REFUSED, error);
+  copy_soon();
 }
 
 void ReplicatedMap::subscription_lost(const Error& error) {
   if (ended_) return;
-  if (!subscribed_) return;
+  if (!subscribed_) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    state_error_ = error;  // why it takes so long
+    return;
+  }
   subscribed_ = false;
   disconnects_.fetch_add(1, std::memory_order_relaxed);
   stale(PULSE_MAP_REASON_DISCONNECTED, error);
@@ -83,6 +91,12 @@ void ReplicatedMap::subscription_lost(const Error& error) {
 // Only a subscription that answers now brings what is published from now on.
 void ReplicatedMap::begin_copy() {
   copy_wanted_ = false;
+  if (refused_) {
+    Subscriptions& subscriptions = Subscriptions::of(*engine_);
+    subscriptions.remove(channel_, *this);
+    subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
+    return;
+  }
   if (!subscribed_) return;  // subscribed() will do it
   auto done = [this](const Error& error) {
     if (ended_ || copying_ || synced_ || !subscribed_) return;
@@ -223,6 +237,8 @@ void ReplicatedMap::install(MapEditor& editor, uint64_t revision, std::string_vi
   synced_ = ever_synced_ = true;
   resyncs_.fetch_add(1, std::memory_order_relaxed);
   next_probe_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
+  probing_ = false;
+  answer_by_ms_ = kNever;
   schedule(next_probe_ms_);
   if (rewound) {
     rewinds_.fetch_add(1, std::memory_order_relaxed);
@@ -418,13 +434,14 @@ Ref<ChangeGroup> ReplicatedMap::group_with(uint64_t revision) const {
 
 // A watch may end, and go, while it is served.
 void ReplicatedMap::pump_watches() noexcept {
-  for (size_t i = 0; i < watches_.size(); i++) {
+  for (size_t i = 0; i < watches_.size();) {
     Ref<MapWatch> watch = watches_[i];
     try {
       watch->pump();
     } catch (const std::bad_alloc&) {
       schedule(monotonic_ms() + kFirstBackoffMs);
     }
+    if (i < watches_.size() && watches_[i].get() == watch.get()) i++;
   }
 }
 
@@ -488,8 +505,8 @@ void ReplicatedMap::probe() {
     if (serial == copy_serial_ && error.ok()) learn_ttl(reply->next().integer);
   };
   auto done = [this, serial = copy_serial_, then = revision_](const Error& error, Reply* reply) {
-    probing_ = false;
     if (ended_ || !synced_ || serial != copy_serial_) return;
+    probing_ = false;
     probed(error, reply, then);
   };
   Connection& connection = engine_->connection_for(content_);
@@ -501,7 +518,17 @@ void ReplicatedMap::probe() {
       [key = &content_](CommandWriter& w, bool) { w.command("HGET", *key, "=rev"); },
       std::move(done)));
   probing_ = true;
-  next_probe_ms_ = monotonic_ms() + patience;
+  next_probe_ms_ = answer_by_ms_ = monotonic_ms() + patience;
+}
+
+// What is not answered in time proves nothing.
+void ReplicatedMap::give_up_probe() {
+  answer_by_ms_ = kNever;
+  probing_ = false;
+  copy_serial_++;  // later answers are of no use
+  stale(PULSE_MAP_REASON_SILENT,
+        Error(PULSE_ERR_TIMEOUT, "the server does not answer", PULSE_ERROR_RETRIABLE));
+  copy_soon();
 }
 
 void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_then) {
@@ -540,6 +567,7 @@ void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_t
     } else if (revision_ < revision) {
       disagrees(revision);
     } else {
+      answer_by_ms_ = kNever;
       copy_backoff_ms_ = 0;
     }
   };
