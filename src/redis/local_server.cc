@@ -15,8 +15,6 @@
 #error "PULSE_LIBEXECDIR: where the helper is installed"
 #endif
 
-extern char** environ;
-
 namespace pulseengine {
 namespace {
 

@@ -137,7 +137,7 @@ bool ReplyParser::next(Error* error, const ReplyNode** nodes, size_t* count) {
     } else {
       slab_ = make_ref<Slab>();
     }
-    constexpr size_t kKeepNodes = 64 * 1024;
+    constexpr size_t kKeepNodes = size_t{64} * 1024;
     if (nodes_.capacity() > kKeepNodes) Vector<ReplyNode>().swap(nodes_);
   }
   void* whole = nullptr;

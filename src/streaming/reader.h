@@ -67,7 +67,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   size_t wanted() const override;
   void wants(Vector<Want>* out) const override;
   bool want(uint32_t index, Want* out) const override;
-  bool read(uint32_t index, const pulse_event_id& after, Reply& reply, size_t count) override;
+  bool read(uint32_t index, const pulse_event_id& after, Reply& reply, size_t limit) override;
   void checked(uint32_t index, Reply* reply, const Error& error) override;
   void read_failed(uint32_t index, const Error& error) override;
   void reads_failed(const Error& error) override;
@@ -121,10 +121,10 @@ class Reader final : public Child, public Deliverer, CursorReads {
   Timer retry_timer_;
   bool begun_ = false;
   bool ended_ = false;
-  bool connected_ = false;              // the lane was, at least once
-  bool disconnected_ = false;           // DISCONNECTED was told
-  pulse_status last_error_ = PULSE_OK;  // told for the reader as a whole
-  int64_t average_bytes_ = 256 * 1024;  // of an event; cautious until one was seen
+  bool connected_ = false;                       // the lane was, at least once
+  bool disconnected_ = false;                    // DISCONNECTED was told
+  pulse_status last_error_ = PULSE_OK;           // told for the reader as a whole
+  int64_t average_bytes_ = int64_t{256} * 1024;  // of an event; cautious until one was seen
   bool average_known_ = false;
 };
 

@@ -33,7 +33,8 @@ void Sink::take_calls() {
     } catch (const std::bad_alloc&) {
       call.operation->complete(Error(PULSE_ERR_NO_MEMORY, "out of memory"));
     }
-    if (!config_.coalesce) flush_settles();
+    // Short memory must not cost the calls that come after this one.
+    if (!config_.coalesce) end_of_turn();
   }
 }
 
@@ -78,9 +79,10 @@ void Sink::take_call(Call& call) {
 }
 
 void Sink::gather(SinkStream& s, SettleItem item, bool ack) {
+  const bool own = !item.call;
   (ack ? s.acks : s.releases).push_back(std::move(item));
   try {
-    if (config_.coalesce || !item.call) engine_->at_end_of_turn(*this);
+    if (config_.coalesce || own) engine_->at_end_of_turn(*this);
   } catch (const std::bad_alloc&) {
     retry_soon();
   }
