@@ -46,6 +46,7 @@ typedef struct pulse_engine_options {
   /* redis://[user[:password]@]host[:port][/db]   rediss://... (TLS; parameters
    * ca, cert, key, sni, verify=full|ca|none)   unix:///path[?db=n]
    * local: or local:///directory (a private server, started when needed).
+   * A user (Redis 6.0) that the server does not know: PULSE_ERR_AUTH.
    * NUL-terminated; NULL = "redis://127.0.0.1:6379". */
   const char *url;
   pulse_driver driver;

@@ -96,15 +96,21 @@ enum {
   PULSE_EVENT_PONG = 8,            /* engine ping: count = microseconds */
   PULSE_EVENT_STREAM_ADDED = 9,    /* reader or sink add_stream */
   PULSE_EVENT_STREAM_REMOVED = 10, /* reader or sink remove_stream */
+  PULSE_EVENT_MAP_WRITTEN = 11,    /* a write to a map: map_results */
   /* Deliveries of readers and sinks. */
-  PULSE_EVENT_MESSAGE = 30, /* an event of a stream */
+  PULSE_EVENT_MESSAGE = 30,     /* an event of a stream */
+  PULSE_EVENT_MAP_CHANGE = 31,  /* of a map: state = PULSE_MAP_OP_..., name = key, payload = new
+                                   value, old_value, revision, value */
+  PULSE_EVENT_MAP_CHANGED = 32, /* something in a map changed: state = PULSE_MAP_KIND_... */
   /* States of objects. */
   PULSE_EVENT_READY = 50,        /* reader or sink receives from now on */
   PULSE_EVENT_CLOSED = 51,       /* the last event of an object; status says why */
   PULSE_EVENT_ENGINE_STATE = 52, /* state, message */
+  PULSE_EVENT_MAP_STATE = 53,    /* state, revision; count = PULSE_MAP_REASON_..., message */
   /* Notices of readers and sinks: `stream`, and what is named. */
   PULSE_EVENT_GAP = 70, /* entries were trimmed or deleted unread: after id, before id_end;
-                           count = how many, or 0 for "possibly some" */
+                           count = how many, or 0 for "possibly some": servers before 7.0 cannot
+                           tell whether any were once the last one that was read is gone */
   PULSE_EVENT_RECREATED =
       71, /* stream or group was gone and was made anew, reading goes on after id */
   PULSE_EVENT_DISCONNECTED = 72, /* the connection is lost; reading resumes by itself */
@@ -113,8 +119,17 @@ enum {
   PULSE_EVENT_LOST = 75, /* a pending entry was trimmed or removed before it was acked: id */
   PULSE_EVENT_OWNERSHIP_LOST = 76, /* this consumer was declared dead and starts over under a
                                       new name; acks of earlier events answer NOT_OWNER */
-  PULSE_EVENT_READ_ERROR = 77      /* reading fails: status, message; it is tried again */
+  PULSE_EVENT_READ_ERROR = 77,     /* reading fails: status, message; it is tried again */
+  /* Notices of maps and their watches: `stream` is the map's name. */
+  PULSE_EVENT_MAP_REWOUND = 78,     /* the server had lost data: count = revision before,
+                                       revision = the one now */
+  PULSE_EVENT_WATCH_STARTED = 79,   /* state 1: goes on after revision; 0: from a copy */
+  PULSE_EVENT_WATCH_CAUGHT_UP = 80, /* all up to revision was told */
+  PULSE_EVENT_WATCH_RESYNC = 81     /* the changes from revision `count` to `revision` are told as
+                                       differences; up to CAUGHT_UP */
 };
+
+struct pulse_map_result; /* map.h */
 
 /* What a stream looks like in Redis. */
 typedef struct pulse_stream_info {
@@ -135,13 +150,13 @@ typedef struct pulse_event {
   pulse_event_kind kind;
   pulse_status status;
   uint32_t flags;     /* PULSE_ERROR_... */
-  int32_t state;      /* PULSE_ENGINE_... */
+  int32_t state;      /* PULSE_ENGINE_..., or as the kind says */
   uint64_t token;     /* of the target */
   uint64_t operation; /* of the call, 0 for none */
   uint64_t count;
   pulse_event_id id;
   pulse_event_id id_end;
-  const char *stream; /* name of the stream */
+  const char *stream; /* name of the stream or map */
   size_t stream_len;
   const char *name;
   size_t name_len;
@@ -158,7 +173,13 @@ typedef struct pulse_event {
   const pulse_stream_info *stream_info;
   const char *message; /* text for people, not NUL-terminated */
   size_t message_len;
-  void *owner; /* for pulse_event_keep */
+  void *owner;        /* for pulse_event_keep */
+  uint64_t revision;  /* of a map */
+  pulse_bytes *value; /* the payload as a counted value, not copied; take a reference to keep it */
+  const char *old_value; /* NULL when there was none, or when it is not asked for */
+  size_t old_value_len;
+  const struct pulse_map_result *map_results;
+  size_t map_result_count;
 } pulse_event;
 
 /* A reference that keeps the payload after the event's views have ended:

@@ -48,6 +48,7 @@
 #include <pulseengine/engine.h>
 #include <pulseengine/event.h>
 #include <pulseengine/library.h>
+#include <pulseengine/map.h>
 #include <pulseengine/queue.h>
 #include <pulseengine/reader.h>
 #include <pulseengine/sink.h>

@@ -19,7 +19,7 @@ typedef struct pulse_sink_options {
   pulse_start start; /* where the group starts if it does not exist yet */
   int32_t no_ack;    /* 1: events count as handled once delivered; no acks */
   pulse_event_id start_id;
-  int64_t block_ms;        /* 5000 */
+  int64_t block_ms;        /* 5000; as the reader's */
   int64_t max_polled;      /* 1000; at most 65536 */
   int64_t buffer;          /* 1000 events delivered and not taken; -1 = unlimited */
   int64_t buffer_bytes;    /* 16 MiB */
@@ -56,8 +56,8 @@ PULSE_API pulse_status pulse_sink_ready_wait(pulse_sink *sink, int64_t timeout_m
                                              pulse_error *error) PULSE_NOEXCEPT;
 
 /* The consumer's name in Redis (a ULID of 26 characters), which changes after
- * PULSE_EVENT_OWNERSHIP_LOST.  Writes it and a NUL into text, returns 26, or 0 when
- * capacity < 27.  Since 0.1. */
+ * PULSE_EVENT_OWNERSHIP_LOST.  Servers before 6.2 list it from its first event on.  Writes it and
+ * a NUL into text, returns 26, or 0 when capacity < 27.  Since 0.1. */
 PULSE_API size_t pulse_sink_get_consumer(pulse_sink *sink, char *text,
                                          size_t capacity) PULSE_NOEXCEPT;
 

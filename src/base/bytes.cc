@@ -3,33 +3,53 @@
 #include <cstring>
 
 namespace pulseengine {
+namespace {
 
-Ref<Bytes> Bytes::copy(std::string_view data) {
-  Ref<Bytes> bytes = make_ref<Bytes>();
-  bytes->owned_ = allocate(data.size());
-  if (!data.empty()) std::memcpy(bytes->owned_, data.data(), data.size());
-  bytes->view_ = {static_cast<const char*>(bytes->owned_), data.size()};
-  return bytes;
-}
+class CopiedBytes final : public Bytes {
+ public:
+  static Ref<Bytes> make(std::string_view data) {
+    if (data.size() > SIZE_MAX - sizeof(CopiedBytes)) throw std::bad_alloc();
+    void* memory = allocate(sizeof(CopiedBytes) + data.size());
+    char* copy = static_cast<char*>(memory) + sizeof(CopiedBytes);
+    if (!data.empty()) std::memcpy(copy, data.data(), data.size());
+    return Ref<CopiedBytes>::adopt(new (memory) CopiedBytes(std::string_view(copy, data.size())));
+  }
+
+ private:
+  using Bytes::Bytes;
+};
+
+class BorrowedBytes final : public Bytes {
+ public:
+  BorrowedBytes(std::string_view data, void* user_data, void (*destroy)(void*)) noexcept
+      : Bytes(data), user_data_(user_data), destroy_(destroy) {}
+  ~BorrowedBytes() override {
+    if (destroy_ != nullptr) destroy_(user_data_);
+  }
+
+ private:
+  void* user_data_;
+  void (*destroy_)(void*);
+};
+
+class SlabBytes final : public Bytes {
+ public:
+  SlabBytes(const Ref<Slab>& slab, std::string_view data) noexcept : Bytes(data), slab_(slab) {}
+
+ private:
+  Ref<Slab> slab_;
+};
+
+}  // namespace
+
+Ref<Bytes> Bytes::copy(std::string_view data) { return CopiedBytes::make(data); }
 
 Ref<Bytes> Bytes::borrow(std::string_view data, void* user_data, void (*destroy)(void*)) {
-  Ref<Bytes> bytes = make_ref<Bytes>();
-  bytes->view_ = data;
-  bytes->user_data_ = user_data;
-  bytes->destroy_ = destroy;
-  return bytes;
+  return make_ref<BorrowedBytes>(data, user_data, destroy);
 }
 
 Ref<Bytes> Bytes::part_of(const Ref<Slab>& slab, std::string_view data) {
-  Ref<Bytes> bytes = make_ref<Bytes>();
-  bytes->view_ = data;
-  bytes->slab_ = slab;
-  return bytes;
-}
-
-Bytes::~Bytes() {
-  release(owned_);
-  if (destroy_ != nullptr) destroy_(user_data_);
+  return make_ref<SlabBytes>(slab, data);
 }
 
 }  // namespace pulseengine

@@ -9,7 +9,8 @@
 
 namespace pulseengine {
 
-class Bytes : public RefCounted {
+// Where the bytes live is the business of derived classes.
+class Bytes : public RefCounted, private LiveObject {
  public:
   // A copy.
   static Ref<Bytes> copy(std::string_view data);
@@ -18,19 +19,17 @@ class Bytes : public RefCounted {
   // A part of a slab.
   static Ref<Bytes> part_of(const Ref<Slab>& slab, std::string_view data);
 
-  std::string_view view() const { return view_; }
+  std::string_view view() const noexcept { return view_; }
 
-  // Public for make_ref only.
-  Bytes() = default;
-  ~Bytes() override;
+ protected:
+  explicit Bytes(std::string_view view, uint32_t extra = 0) noexcept : extra_(extra), view_(view) {}
+  ~Bytes() override = default;
+
+  // For derived classes: it fills the hole between the count and the view.
+  const uint32_t extra_;
 
  private:
-  LiveObject live_;
-  std::string_view view_;
-  void* owned_ = nullptr;  // memory of our own
-  Ref<Slab> slab_;
-  void* user_data_ = nullptr;
-  void (*destroy_)(void*) = nullptr;
+  const std::string_view view_;
 };
 
 }  // namespace pulseengine

@@ -152,6 +152,7 @@ int32_t pulse_event_id_compare(const pulse_event_id* a, const pulse_event_id* b)
 }
 
 pulse_bytes* pulse_event_keep(const pulse_event* event) noexcept {
+  if (event != nullptr && event->value != nullptr) return pulse_bytes_ref(event->value);
   if (event == nullptr || event->payload == nullptr || event->owner == nullptr) return nullptr;
   std::string_view payload(event->payload, event->payload_len);
   auto* slab = static_cast<Slab*>(event->owner);

@@ -178,7 +178,7 @@ void Engine::finish_close() noexcept {
     children.swap(children_);
   }
   children.clear();
-  attachment_.reset();
+  for (Owned<EngineAttachment>& attachment : attachments_) attachment.reset();
   if (router_) router_->close(closed);
   Owned<Task> tasks;
   {
@@ -383,7 +383,9 @@ void Engine::turn() noexcept {
     turn_again_ = true;
   }
   if (!finished_) {
-    if (attachment_) attachment_->flush();
+    for (Owned<EngineAttachment>& attachment : attachments_) {
+      if (attachment) attachment->flush();
+    }
     for (size_t i = 0; i < connections_.size(); i++) connections_[i]->flush();
     if (turn_again_ || !inline_.empty()) loop_.wake();
   }

@@ -111,8 +111,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   ServerInfo server_copy() const;
   bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
 
-  // The read lanes of the streaming layer; null until the first reader or sink.
-  Owned<EngineAttachment>& attachment() { return attachment_; }
+  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kAttachments };
+  // Null until somebody makes one.
+  Owned<EngineAttachment>& attachment(Attachment which) { return attachments_[which]; }
 
   // --- deliveries --------------------------------------------------------------
   // Hands over to the target.  Loop thread, or under the protection of the
@@ -194,7 +195,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Ref<TlsContext> tls_;
   Vector<Connection*> connections_;  // all that exist: flushed at the end of each turn
   Owned<Router> router_;
-  Owned<EngineAttachment> attachment_;
+  Owned<EngineAttachment> attachments_[kAttachments];
   ServerInfo server_;
   mutable std::mutex server_mutex_;  // guards changes of server_, connect_error_, ready_signal_
   Error connect_error_;

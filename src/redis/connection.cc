@@ -119,7 +119,15 @@ struct Connection::Greeting final : Command {
                   error.code() == PULSE_ERR_LOADING || error.code() == PULSE_ERR_MAX_CLIENTS ||
                   error.code() == PULSE_ERR_MASTERDOWN || error.code() == PULSE_ERR_SERVER_BUSY ||
                   (error.flags() & PULSE_ERROR_SERVER) == 0;
-    if (needed && connection.greeting_error_.ok()) connection.greeting_error_ = error;
+    if (!needed || !connection.greeting_error_.ok()) return;
+    connection.greeting_error_ = error;
+    if (step == Step::auth && error.code() == PULSE_ERR_SERVER &&
+        !connection.host_.server_config().url.user.empty()) {
+      // "wrong number of arguments" says nothing to those who only know the URL.
+      connection.greeting_error_ = Error::make(
+          PULSE_ERR_AUTH, error.flags(),
+          "the URL names a user (there are no users before Redis 6): {}", error.message());
+    }
   }
 
   Connection& connection;
@@ -977,7 +985,23 @@ bool Connection::read_some() {
   return true;
 }
 
+// Takes a message of a channel; false for all else.
+bool Connection::take_message(Reply reply) noexcept {
+  if (role_ != Role::subscribe || reply.next().elements() != 3 || reply.next().text != "message") {
+    return false;
+  }
+  const std::string_view channel = reply.next().text;
+  const std::string_view payload = reply.next().text;
+  try {
+    listener_->connection_message(channel, payload);
+  } catch (const std::bad_alloc&) {
+    lose(out_of_memory());  // whoever missed it learns that something is missing
+  }
+  return true;
+}
+
 void Connection::handle_reply(Reply& reply) {
+  if (take_message(reply)) return;
   if (slots_.empty()) {
     const ReplyNode& node = reply.peek();
     // A server that is full or shuts down speaks without being asked.

@@ -52,6 +52,8 @@ class ConnectionListener {
   // Lost, or an attempt to connect failed; it tries again by itself.  Commands
   // that could not be kept have failed already.
   virtual void connection_lost(Connection& connection, const Error& error) = 0;
+  // A message of a channel that the connection subscribes to.
+  virtual void connection_message(std::string_view /*channel*/, std::string_view /*payload*/) {}
 
  protected:
   ~ConnectionListener() = default;
@@ -71,8 +73,9 @@ class Connection : public Allocated {
     closed,
   };
   enum class Role : uint8_t {
-    command,  // probes the server in its greeting
-    read,     // for blocking reads; learns its client id
+    command,    // probes the server in its greeting
+    read,       // for blocking reads; learns its client id
+    subscribe,  // for SUBSCRIBE: messages come between the replies
   };
 
   Connection(ConnectionHost& host, Role role, ConnectionListener* listener);
@@ -138,6 +141,7 @@ class Connection : public Allocated {
   void on_io(int events);
   bool read_some();
   bool write_some();
+  bool take_message(Reply reply) noexcept;
   void handle_reply(Reply& reply);
   void update_watch();
   void check_deadlines() noexcept;

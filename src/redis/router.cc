@@ -31,6 +31,10 @@ class SingleRouter final : public Router {
   Owned<Connection> new_read_connection(std::string_view, ConnectionListener* listener) override {
     return make_owned<Connection>(host_, Connection::Role::read, listener);
   }
+  Owned<Connection> new_subscribe_connection(std::string_view,
+                                             ConnectionListener* listener) override {
+    return make_owned<Connection>(host_, Connection::Role::subscribe, listener);
+  }
   bool all_ready() const override {
     return std::all_of(connections_.begin(), connections_.end(),
                        [](const Owned<Connection>& c) { return c->ready(); });

@@ -18,6 +18,9 @@ class Router : public Allocated {
   // A connection that serves the key and may be blocked by reads.  The caller owns it.
   virtual Owned<Connection> new_read_connection(std::string_view key,
                                                 ConnectionListener* listener) = 0;
+  // The same for SUBSCRIBE to the channel.
+  virtual Owned<Connection> new_subscribe_connection(std::string_view channel,
+                                                     ConnectionListener* listener) = 0;
   virtual bool all_ready() const = 0;
 };
 

@@ -21,6 +21,8 @@ struct ServerInfo {
   bool has_nomkstream() const { return known && at_least(6, 2); }
   bool has_createconsumer() const { return known && at_least(6, 2); }
   bool has_entries_added() const { return known && at_least(7, 0); }
+  // A group's entries-read includes what was trimmed before the group came to it.
+  bool counts_trimmed_as_read() const { return known && at_least(7, 2); }
 
   // From the text of INFO server.
   static ServerInfo parse(std::string_view info);

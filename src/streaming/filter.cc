@@ -1,6 +1,7 @@
 #include "streaming/filter.h"
 
 #include <re2/re2.h>
+#include <re2/stringpiece.h>
 
 namespace pulseengine {
 namespace {
@@ -51,6 +52,9 @@ String repaired(std::string_view text) {
   return out;
 }
 
+// RE2's own type of texts; some builds of it take no std::string_view.
+re2::StringPiece piece(std::string_view text) { return {text.data(), text.size()}; }
+
 }  // namespace
 
 Filter::~Filter() { delete pattern_; }
@@ -62,7 +66,7 @@ void Filter::set_topic(std::string_view topic) {
 
 Error Filter::set_pattern(std::string_view pattern) {
   RE2::Options options(RE2::Quiet);
-  Owned<RE2> compiled(new RE2(pattern, options));
+  Owned<RE2> compiled(new RE2(piece(pattern), options));
   if (!compiled->ok()) {
     return Error::make(PULSE_ERR_INVALID, 0, "topic_pattern: {}", compiled->error());
   }
@@ -74,9 +78,9 @@ Error Filter::set_pattern(std::string_view pattern) {
 bool Filter::passes(std::string_view topic) const {
   if (has_topic_ && topic != topic_) return false;
   if (pattern_ == nullptr) return true;
-  if (valid_prefix(topic) == topic.size()) return RE2::PartialMatch(topic, *pattern_);
+  if (valid_prefix(topic) == topic.size()) return RE2::PartialMatch(piece(topic), *pattern_);
   String text = repaired(topic);
-  return RE2::PartialMatch(std::string_view(text), *pattern_);
+  return RE2::PartialMatch(piece(text), *pattern_);
 }
 
 }  // namespace pulseengine

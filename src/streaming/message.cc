@@ -158,32 +158,4 @@ bool MessageBatch::next_event(pulse_event* event) {
   return true;
 }
 
-// --- Notice --------------------------------------------------------------
-
-Notice::Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view stream_name)
-    : target_(std::move(target)),
-      kind_(kind),
-      stream_name_(stream_name.data(), stream_name.size()) {}
-
-bool Notice::next_event(pulse_event* event) {
-  if (remaining() == 0) return false;
-  taken_ = true;
-  event->kind = kind_;
-  event->status = error.code();
-  event->flags = error.flags();
-  event->state = state;
-  event->count = count;
-  event->id = id;
-  event->id_end = id_end;
-  if (!stream_name_.empty()) {
-    event->stream = stream_name_.data();
-    event->stream_len = stream_name_.size();
-  }
-  if (!error.message().empty()) {
-    event->message = error.message().data();
-    event->message_len = error.message().size();
-  }
-  return true;
-}
-
 }  // namespace pulseengine

@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "engine/delivery.h"
+#include "engine/notice.h"
 #include "redis/reply.h"
 #include "streaming/stream.h"
 
@@ -27,6 +27,12 @@ inline bool id_less(const pulse_event_id& a, const pulse_event_id& b) {
 inline bool id_equal(const pulse_event_id& a, const pulse_event_id& b) {
   return a.ms == b.ms && a.seq == b.seq;
 }
+// What to send for "after id".  Redis 5 adds one to the sequence number without a carry: behind the
+// greatest one it would begin the millisecond anew.
+inline pulse_event_id sent_position(pulse_event_id id) {
+  if (id.seq == UINT64_MAX) --id.seq;
+  return id;
+}
 // "ms-seq" as it stands in replies.
 bool parse_id(std::string_view text, pulse_event_id* id);
 
@@ -35,16 +41,6 @@ enum class EntryKind { message, malformed, deleted };  // deleted: nil fields
 // Reads one [id, [field, value, ...]] from the reply.  Headers ("h:<name>") are appended to
 // `headers`.  malformed: no `n` or no `p`; the id is set if there is one.
 EntryKind parse_entry(Reply& reply, Message* message, Vector<pulse_header>* headers);
-
-// Who delivers and wants to know what the host took: a reader or a sink.
-class Deliverer : public virtual RefCounted {
- public:
-  // The host took one event of `bytes`.  Any thread.
-  virtual void event_taken(uint32_t bytes) = 0;
-  // Nothing more is to be delivered: close was called.  Any thread.
-  virtual bool withdrawn() const = 0;
-  virtual uint64_t handle_id() const = 0;  // for ack handles; 0: a reader
-};
 
 // Shut when a stream is not read any more: what is on its way of it is not delivered.
 class BatchGate : public RefCounted {
@@ -89,29 +85,6 @@ class MessageBatch final : public Delivery {
   Ref<Slab> slab_;
   Ref<BatchGate> gate_;
   size_t next_ = 0;
-};
-
-// A notice or a state of a reader or sink: one event.  The text fields are kept in the object.
-// With an owner it is not delivered any more once that is withdrawn (all but CLOSED).
-class Notice final : public Delivery {
- public:
-  Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view stream_name = {});
-
-  Error error;  // status, flags, message
-  pulse_event_id id{0, 0}, id_end{0, 0};
-  uint64_t count = 0;
-  int32_t state = 0;
-  Ref<Deliverer> owner;
-
-  const Target& target() const override { return target_->target(); }
-  bool next_event(pulse_event* event) override;
-  size_t remaining() const override { return taken_ || (owner && owner->withdrawn()) ? 0 : 1; }
-
- private:
-  Ref<SharedTarget> target_;
-  const pulse_event_kind kind_;
-  const String stream_name_;
-  bool taken_ = false;
 };
 
 }  // namespace pulseengine

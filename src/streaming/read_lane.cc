@@ -227,8 +227,8 @@ void ReadLane::begin_round() {
     if (member->cursor != nullptr) {
       busy |= begin_behind(*member, now, &budget);
     } else if (member->has_news) {
+      if (!begin_group(*member, false)) continue;
       budget -= std::min(budget, member->room);
-      begin_group(*member, false);
       busy = true;
     }
   }

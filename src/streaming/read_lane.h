@@ -127,7 +127,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
 
   // Sinks (read_lane_groups.cc)
   bool dedicated() const;
-  void begin_group(LaneMember& member, bool blocking);
+  bool begin_group(LaneMember& member, bool blocking);
   void tip_replied(Tip& tip, Reply* reply);
   void group_replied(GroupRead& read, Reply& reply);
   void group_failed(GroupRead& read, const Error& error);

@@ -67,7 +67,8 @@ class ReadLane::CursorRead final : public LaneCommand {
       if (part.newest) {
         writer.arg("$");
       } else {
-        writer.arg_id(part.after.ms, part.after.seq);
+        const pulse_event_id after = sent_position(part.after);
+        writer.arg_id(after.ms, after.seq);
       }
     }
   }

@@ -17,8 +17,13 @@ bool ReadLane::dedicated() const {
   return members_.size() == 1 && members_.front()->group != nullptr;
 }
 
-void ReadLane::begin_group(LaneMember& member, bool blocking) {
-  if (member.room == 0 || member.tracks.empty() || member.gone()) return;
+// False if there is nothing to read: its streams are not joined (any more).
+bool ReadLane::begin_group(LaneMember& member, bool blocking) {
+  if (member.room == 0 || member.gone()) return false;
+  if (member.tracks.empty()) {
+    member.has_news = false;
+    return false;
+  }
   auto command = make_ref<GroupRead>(*this, member);
   command->tracks.reserve(member.tracks.size());
   for (const auto& [index, track] : member.tracks) {
@@ -34,11 +39,13 @@ void ReadLane::begin_group(LaneMember& member, bool blocking) {
   LaneCommand* raw = command.get();
   submit(std::move(command));
   member.read_out = true;
-  member.has_news = false;
+  // Should it go on on a shared lane, its tips are out of date: it looks for itself first.
+  member.has_news = blocking;
   if (blocking) {
     woken_ = false;
     blocked_ = raw;
   }
+  return true;
 }
 
 void ReadLane::tip_replied(Tip& tip, Reply* reply) {

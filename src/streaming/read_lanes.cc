@@ -15,8 +15,9 @@ ReadLanes::~ReadLanes() {
 }
 
 ReadLanes& ReadLanes::of(Engine& engine) {
-  if (!engine.attachment()) engine.attachment() = make_owned<ReadLanes>(engine);
-  return static_cast<ReadLanes&>(*engine.attachment());
+  Owned<EngineAttachment>& lanes = engine.attachment(Engine::kReadLanes);
+  if (!lanes) lanes = make_owned<ReadLanes>(engine);
+  return static_cast<ReadLanes&>(*lanes);
 }
 
 // The first lane is the readers' own, and everybody's where there is but one.

@@ -31,6 +31,7 @@ String start_position(const ReadStart& start) {
   // Reading begins after a position; at a time includes that millisecond.
   if (start.start == PULSE_START_TIME)
     after = after.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{after.ms - 1, UINT64_MAX};
+  after = sent_position(after);
   char text[2 * 20 + 2];
   int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
   return String(text, static_cast<size_t>(length));
@@ -306,6 +307,8 @@ size_t Sink::wanted() const {
     }
     return n;
   };
+  // Once there was none, less than room_made() asks for is none.
+  if (starved_.load()) return 0;
   int64_t n = buffer_room();
   if (n <= 0) {
     // The host may have made room before it could see that it is waited for.
@@ -325,16 +328,24 @@ void Sink::wants(Vector<Want>* out) const {
 
 void Sink::event_taken(uint32_t bytes) {
   taken_.fetch_add(1, std::memory_order_relaxed);
-  int64_t bytes_left = buffered_bytes_.fetch_sub(bytes) - bytes;
-  int64_t left = buffered_.fetch_sub(1) - 1;
-  if (!starved_.load()) return;
-  // Half the room at least: one read for many events.
-  if (config_.buffer >= 0 && left > config_.buffer / 2) return;
-  if (config_.buffer_bytes >= 0 && bytes_left > config_.buffer_bytes / 2) return;
+  buffered_bytes_.fetch_sub(bytes);
+  buffered_.fetch_sub(1);
+  if (starved_.load()) room_made();
+}
+
+// Reading resumes with half the room at least: one read for many events.
+void Sink::room_made() noexcept {
+  if (config_.buffer >= 0 && buffered_.load() > config_.buffer / 2) return;
+  if (config_.buffer_bytes >= 0 && buffered_bytes_.load() > config_.buffer_bytes / 2) return;
+  if (config_.max_pending >= 0 &&
+      pending_count_.load() >= static_cast<size_t>(config_.max_pending)) {
+    return;
+  }
   if (!starved_.exchange(false)) return;
   try {
     engine_->post_call([sink = Ref<Sink>::share(this)] {
       if (sink->phase_ != Phase::running) return;
+      // What was trimmed meanwhile is looked up before reading goes on.
       for (auto& [index, s] : sink->streams_) s->gap_check_needed = s->joined_before;
       sink->changed();
       sink->pump_all();
@@ -380,7 +391,7 @@ void Sink::tick() {
     take_calls();
     if (may_start_over_) start_over();
     pump_all();
-    if (starved_.exchange(false)) changed();
+    if (starved_.load()) room_made();
   } catch (const std::bad_alloc&) {
     retry_soon();
   }

@@ -155,6 +155,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   class Intake;
   void recover(SinkStream& s);
   void fetch(SinkStream& s, Vector<pulse_event_id> ids, bool more);
+  void room_made() noexcept;  // any thread
   void check_gap(SinkStream& s);
   void gap_checked(SinkStream& s, Reply& reply);
 

@@ -249,7 +249,7 @@ void Sink::gap_checked(SinkStream& s, Reply& reply) {
   pulse_event_id delivered{0, 0}, first{0, 0};
   parse_id(reply.next().text, &delivered);
   const bool has_first = parse_id(reply.next().text, &first);
-  const int64_t missing = reply.next().integer;
+  int64_t missing = reply.next().integer;
   const pulse_event_id after = s.gap_after, before = s.gap_before;
   s.gap_after = s.gap_before = {0, 0};
   if (!has_first) return;
@@ -260,6 +260,7 @@ void Sink::gap_checked(SinkStream& s, Reply& reply) {
     if (missing == 0) return;
   } else if (before.ms != 0 && !id_less(first, before)) {
     // Passed by: the first entry of a batch is the oldest one that there is.
+    if (engine_->server().counts_trimmed_as_read()) missing = -1;
     if (missing == 0) return;
     from = after;
     to = before;

@@ -275,7 +275,7 @@ void Sink::drop_pending(SinkStream& s, const pulse_event_id& id) {
   const size_t gone = before - s.pending.size();
   if (gone == 0) return;
   pending_count_.fetch_sub(gone, std::memory_order_relaxed);
-  if (config_.max_pending >= 0 && starved_.load() && starved_.exchange(false)) changed();
+  if (config_.max_pending >= 0 && starved_.load()) room_made();
 }
 
 // All at once: they are not ours any more.

@@ -109,7 +109,7 @@ void Sink::swept(SinkStream& s, Reply& reply, int64_t limit) {
 void Sink::sampled(SinkStream& s, std::string_view position, std::string_view lowest) {
   pulse_event_id id{0, 0};
   if (parse_id(lowest, &id)) {
-    s.restart = id_before(id);
+    s.restart = sent_position(id_before(id));
   } else if (parse_id(position, &id)) {
     s.restart = id;
   } else {

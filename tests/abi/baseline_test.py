@@ -57,9 +57,9 @@ def describe(directory):
 def constants():
     """Name = value of every enumerator and every constant macro, which abidiff does not compare."""
     text = "".join(f"#include <pulseengine/{header.name}>\n"
-                   for header in sorted((include / "pulseengine").glob("*.h")))
+                   for header in headers.of_the_library(include / "pulseengine"))
     raw = "\n".join(header.read_text(encoding="utf-8")
-                    for header in sorted((include / "pulseengine").glob("*.h")))
+                    for header in headers.of_the_library(include / "pulseengine"))
     raw = re.sub(r"/\*.*?\*/", " ", raw, flags=re.S)
     names = set()
     for body in re.findall(r"\benum\s*\w*\s*\{(.*?)\}", raw, flags=re.S):

@@ -17,10 +17,22 @@ LANGUAGES = [("c", "c11"), ("c", "c17"), ("c++", "c++11"), ("c++", "c++17"), ("c
 COMPILERS = {"gcc": {"c": "gcc", "c++": "g++"}, "clang": {"c": "clang", "c++": "clang++"}}
 
 
-def compile_text(compiler, language, standard, text):
-    # Twice the same header: its guard must hold.
-    tap.run(compiler, f"-std={standard}", *WARNINGS, "-fsyntax-only", "-I", include, "-x", language, "-",
-            input=text)
+def compile_text(compiler, language, standard, text, *flags):
+    tap.run(compiler, f"-std={standard}", *WARNINGS, *flags, "-fsyntax-only", "-I", include, "-x", language,
+            "-", input=text)
+
+
+def adapter_flags(header):
+    """What a host needs besides, for a header that includes another package's."""
+    package = headers.ADAPTERS.get(header.name)
+    if package is None:
+        return []
+    try:
+        flags = tap.run("pkg-config", "--cflags", package).split()
+    except (OSError, subprocess.CalledProcessError) as failure:
+        raise tap.Skip(f"no {package}") from failure
+    # libuv's header itself needs it in strict C.
+    return [*flags, "-D_POSIX_C_SOURCE=200809L"]
 
 
 def case(family, language, standard, header):
@@ -30,7 +42,8 @@ def case(family, language, standard, header):
     if header.suffix == ".hpp" and language == "c":
         raise tap.Skip("a C++ header")
     line = f"#include <pulseengine/{header.name}>\n"
-    compile_text(compiler, language, standard, line + line + "int main(void);\n")
+    # Twice the same header: its guard must hold.
+    compile_text(compiler, language, standard, line + line + "int main(void);\n", *adapter_flags(header))
 
 
 def case_warnings_are_found():

@@ -105,15 +105,15 @@ def case_all_headers_are_installed(tree):
 
 
 def cmake_configure(tree, work, asked):
-    directory = work / f"cmake-{asked}"
+    directory = work / f"cmake-{asked.replace(' ', '-')}"
     directory.mkdir()
     (directory / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.13)\nproject(user C)\n"
         f"find_package(pulseengine {asked} REQUIRED CONFIG)\n"
         f"add_executable(user {program})\n"
         "target_link_libraries(user PRIVATE pulseengine::pulseengine)\n", encoding="utf-8")
-    tap.run("cmake", "-S", directory, "-B", directory / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}",
-            f"-DCMAKE_C_COMPILER={shutil.which(COMPILER[0])}")
+    tap.run("cmake", "-G", "Ninja", "-S", directory, "-B", directory / "build",
+            f"-DCMAKE_PREFIX_PATH={tree.prefix}", f"-DCMAKE_C_COMPILER={shutil.which(COMPILER[0])}")
     return directory / "build"
 
 
@@ -126,15 +126,25 @@ def case_cmake(tree, work):
     run_program(out / "user", tree.library_directory)
 
 
-def case_cmake_refuses_another_version(tree, work):
+def case_cmake_versions(tree, work):
     if shutil.which("cmake") is None:
         raise tap.Skip("no cmake")
-    try:
-        cmake_configure(tree, work, "99.0")
-    except tap.subprocess.CalledProcessError as failure:
-        assert "not accepted" in failure.stderr and version in failure.stderr, failure.stderr
-        return
-    raise AssertionError("find_package(pulseengine 99.0) found it")
+    for asked in ("", f"{version} EXACT"):
+        cmake_configure(tree, work, asked)
+    major, minor, patch = (int(part) for part in version.split("."))
+    for asked in ("99.0", f"{major}.{minor + 1}", f"{major}.{minor}.{patch + 1}"):
+        try:
+            cmake_configure(tree, work, asked)
+        except tap.subprocess.CalledProcessError as failure:
+            assert "not accepted" in failure.stderr and version in failure.stderr, failure.stderr
+        else:
+            raise AssertionError(f"find_package(pulseengine {asked}) found it")
+
+
+def case_configured_without_cmake(work):
+    none = work / "no-cmake.ini"
+    none.write_text("[binaries]\ncmake = '/does/not/exist'\n", encoding="utf-8")
+    tap.run("meson", "setup", work / "no-cmake", source, "--native-file", none, "-Dtests=disabled")
 
 
 cases = tap.Cases()
@@ -149,6 +159,7 @@ with tempfile.TemporaryDirectory() as directory:
         cases.run("versions agree", lambda: case_pkg_config_version(tree))
         cases.run("shared with pkg-config", lambda: case_shared(tree, work))
         cases.run("cmake find_package", lambda: case_cmake(tree, work))
-        cases.run("cmake refuses another version", lambda: case_cmake_refuses_another_version(tree, work))
+        cases.run("cmake refuses other versions", lambda: case_cmake_versions(tree, work))
         cases.run("static with pkg-config", lambda: case_static(tree, work))
+    cases.run("configured without CMake", lambda: case_configured_without_cmake(work))
 cases.finish()

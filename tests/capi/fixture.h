@@ -55,6 +55,11 @@ typedef struct ev {
   pulse_result *results;
   size_t result_count;
   pulse_stream_info info; /* size 0 when there was none */
+  uint64_t revision;
+  char *old_value;
+  size_t old_value_len;
+  pulse_map_result *map_results; /* with values of their own */
+  size_t map_result_count;
 } ev;
 
 struct fixture;
@@ -86,6 +91,9 @@ int fx_group_setup(void **state);
 int fx_group_teardown(void **state);
 int fx_setup(void **state);
 int fx_teardown(void **state);
+/* For main: says that the tests of this program are skipped, and why.  (cmocka's own skip()
+ * counts as a failure for the runner.) */
+int fx_skip_all(const char *why);
 
 /* Indexed by driver and delivery. */
 extern variant fx_variants[2][3];
@@ -192,6 +200,11 @@ const ev *col_find(collector *c, pulse_event_kind kind, size_t nth);
 const ev *col_wait_at(collector *c, pulse_event_kind kind, size_t nth, const char *file, int line);
 uint64_t col_destroyed(collector *c);
 uint64_t col_targets(collector *c);
+
+/* Joins on fx->engine and waits until it is synced; events go to `to` if given. */
+pulse_map *fx_map(fixture *fx, const char *name, const pulse_map_options *options, collector *to);
+pulse_map_watch *fx_watch(fixture *fx, pulse_map *map, const pulse_map_watch_options *options,
+                          collector *to);
 
 /* --- short forms ----------------------------------------------------------- */
 

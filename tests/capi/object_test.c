@@ -9,6 +9,8 @@ typedef struct handles {
   pulse_stream *stream;
   pulse_reader *reader;
   pulse_sink *sink;
+  pulse_map *map;
+  pulse_map_watch *watch;
 } handles;
 
 static const pulse_event_id kId = {1, 1};
@@ -24,7 +26,7 @@ typedef struct answer {
 typedef struct answers {
   const handles *h;
   collector *to; /* NULL: no targets */
-  answer list[64];
+  answer list[128];
   size_t count;
 } answers;
 
@@ -72,6 +74,11 @@ static void call_openers(answers *a) {
   pulse_sink *sink = NULL;
   NOTE(pulse_reader_open(a->h->stream, NULL, any_target(a), &reader, NULL));
   NOTE(pulse_sink_open(a->h->stream, "g", 1, NULL, any_target(a), &sink, NULL));
+  pulse_map *map = NULL;
+  pulse_map_watch *watch = NULL;
+  NOTE(pulse_map_join(a->h->engine, "m", 1, NULL, any_target(a), &map, NULL));
+  NOTE(pulse_map_join_wait(a->h->engine, "m", 1, NULL, any_target(a), 1000, &map, NULL));
+  NOTE(pulse_map_watch_open(a->h->map, NULL, any_target(a), &watch, NULL));
 }
 
 /* `stream` is a good one, so that only the object is at fault. */
@@ -108,6 +115,63 @@ static void call_ack(answers *a, const pulse_ack_handle *ack) {
   NOTE(pulse_sink_release_wait(k, ack, 1, 1000, NULL));
 }
 
+/* The first of them makes the key of the others, so that all can succeed. */
+static void call_map(answers *a) {
+  pulse_map *m = a->h->map;
+  const pulse_map_item item = {"x", 1};
+  const pulse_map_batch_item set = {PULSE_MAP_OP_SET, 0, "k", 1, "v", 1, 0};
+  const pulse_map_entry test = {"k", 1, "no", 2};
+  NOTE(pulse_map_set_and_wait_wait(m, "k", 1, "v", 1, NULL, 1000, NULL));
+  NOTE(pulse_map_set_and_wait(m, "k", 1, "v", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_set(m, "k", 1, "v", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_set_wait(m, "k", 1, "v", 1, NULL, 1000, NULL));
+  NOTE(pulse_map_set_if_absent(m, "k", 1, "v", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_set_if_absent_wait(m, "k", 1, "v", 1, NULL, 1000, NULL));
+  NOTE(pulse_map_test_and_set(m, "k", 1, "v", 1, "v", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_test_and_set_wait(m, "k", 1, "v", 1, "v", 1, NULL, 1000, NULL));
+  NOTE(pulse_map_increment(m, "i", 1, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_increment_wait(m, "i", 1, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_append(m, "l", 1, &item, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_append_wait(m, "l", 1, &item, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_append_unique(m, "l", 1, &item, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_append_unique_wait(m, "l", 1, &item, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_remove_values(m, "l", 1, &item, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_remove_values_wait(m, "l", 1, &item, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_delete(m, "l", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_delete_wait(m, "l", 1, NULL, 1000, NULL));
+  NOTE(pulse_map_test_and_delete(m, "k", 1, "no", 2, any_target(a), NULL, NULL));
+  NOTE(pulse_map_test_and_delete_wait(m, "k", 1, "no", 2, NULL, 1000, NULL));
+  NOTE(pulse_map_test_and_reset(m, &test, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_test_and_reset_wait(m, &test, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_batch(m, &set, sizeof set, 1, any_target(a), NULL, NULL));
+  NOTE(pulse_map_batch_wait(m, &set, sizeof set, 1, NULL, 1000, NULL));
+  NOTE(pulse_map_wait_synced(m, 1000, NULL));
+  NOTE(pulse_map_wait_revision(m, 1, 1000, NULL));
+  pulse_bytes *value = NULL;
+  pulse_list *list = NULL, *items = NULL;
+  pulse_map_snapshot *snapshot = NULL;
+  char text[8];
+  size_t size = 0;
+  NOTE(pulse_map_get(m, "k", 1, &value));
+  NOTE(pulse_map_get_copy(m, "k", 1, text, sizeof text, &size));
+  NOTE(pulse_map_keys(m, &list, NULL));
+  NOTE(pulse_map_get_list(m, "k", 1, &items, NULL));
+  NOTE(pulse_map_take_snapshot(m, &snapshot, NULL));
+  pulse_bytes_unref(value);
+  pulse_list_unref(list);
+  pulse_list_unref(items);
+  pulse_map_snapshot_unref(snapshot);
+}
+
+/* These two are allowed as long as the engine is open. */
+static void call_map_ends(answers *a) {
+  pulse_map *m = a->h->map;
+  NOTE(pulse_map_reset(m, any_target(a), NULL, NULL));
+  NOTE(pulse_map_reset_wait(m, NULL, 1000, NULL));
+  NOTE(pulse_map_destroy(m, any_target(a), NULL, NULL));
+  NOTE(pulse_map_destroy_wait(m, NULL, 1000, NULL));
+}
+
 static void check_answers(const answers *a, pulse_status expected) {
   for (size_t i = 0; i < a->count; ++i) {
     if (a->list[i].status == expected) continue;
@@ -119,7 +183,7 @@ static void check_answers(const answers *a, pulse_status expected) {
 /* --- NULL ------------------------------------------------------------------ */
 
 static void null_objects_are_refused(void **state) {
-  const handles none = {NULL, NULL, NULL, NULL};
+  const handles none = {NULL, NULL, NULL, NULL, NULL, NULL};
   answers a = {.h = &none, .to = fx_collector(*state)};
   call_engine(&a);
   call_stream(&a);
@@ -127,6 +191,8 @@ static void null_objects_are_refused(void **state) {
   call_reader(&a);
   call_sink(&a);
   call_ack(&a, &kAck);
+  call_map(&a);
+  call_map_ends(&a);
   note(&a, "pulse_engine_close", pulse_engine_close(NULL));
   check_answers(&a, PULSE_ERR_INVALID);
 }
@@ -153,6 +219,23 @@ static void null_objects_without_a_call_are_refused(void **state) {
   assert_status(PULSE_ERR_INVALID, pulse_sink_close_wait(NULL, 0, fx_err()));
   assert_status(PULSE_ERR_INVALID, pulse_sink_get_metrics(NULL, &km));
   assert_int_equal(pulse_sink_get_consumer(NULL, text, sizeof text), 0);
+  pulse_map_info mi = {.size = sizeof mi};
+  pulse_map_cursor cursor = {0, 0, 0};
+  pulse_map_entry entry;
+  pulse_bytes *value = NULL;
+  assert_status(PULSE_ERR_INVALID, pulse_map_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_map_close_wait(NULL, 0, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_map_get_info(NULL, &mi));
+  assert_status(PULSE_ERR_INVALID, pulse_map_watch_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_map_watch_close_wait(NULL, 0, fx_err()));
+  assert_int_equal(pulse_map_size(NULL), 0);
+  assert_int_equal(pulse_map_snapshot_revision(NULL), 0);
+  assert_int_equal(pulse_map_snapshot_size(NULL), 0);
+  assert_int_equal(pulse_map_snapshot_get(NULL, "k", 1, &value), PULSE_ERR_INVALID);
+  assert_int_equal(pulse_map_snapshot_next(NULL, &cursor, &entry, sizeof entry, 1),
+                   PULSE_ERR_INVALID);
+  assert_int_equal(pulse_list_size(NULL), 0);
+  assert_null(pulse_list_at(NULL, 0, NULL));
   assert_int_equal(pulse_queue_poll(NULL, &event, sizeof event, 1, 0), PULSE_ERR_INVALID);
   assert_int_equal(pulse_queue_dispatch(NULL, 0, 0), PULSE_ERR_INVALID);
   assert_int_equal(pulse_queue_fd(NULL), -1);
@@ -169,6 +252,14 @@ static void null_handles_may_be_counted(void **state) {
   assert_null(pulse_reader_ref(NULL));
   assert_null(pulse_sink_ref(NULL));
   assert_null(pulse_queue_ref(NULL));
+  assert_null(pulse_map_ref(NULL));
+  assert_null(pulse_map_watch_ref(NULL));
+  assert_null(pulse_map_snapshot_ref(NULL));
+  assert_null(pulse_list_ref(NULL));
+  pulse_map_unref(NULL);
+  pulse_map_watch_unref(NULL);
+  pulse_map_snapshot_unref(NULL);
+  pulse_list_unref(NULL);
   pulse_engine_unref(NULL);
   pulse_stream_unref(NULL);
   pulse_reader_unref(NULL);
@@ -181,6 +272,8 @@ static void open_all(fixture *fx, handles *h, collector *to) {
   h->stream = fx_stream(fx, "s", NULL);
   h->reader = fx_reader(fx, h->stream, NULL, to);
   h->sink = fx_sink(fx, h->stream, "g", NULL, to);
+  h->map = fx_map(fx, "m", NULL, NULL);
+  h->watch = fx_watch(fx, h->map, NULL, to);
 }
 
 /* Good objects, but no place for the result, or no text, items, ids, handles. */
@@ -254,11 +347,15 @@ static void ref_returns_the_handle(void **state) {
   assert_ptr_equal(pulse_reader_ref(h.reader), h.reader);
   assert_ptr_equal(pulse_sink_ref(h.sink), h.sink);
   assert_ptr_equal(pulse_queue_ref(c->queue), c->queue);
+  assert_ptr_equal(pulse_map_ref(h.map), h.map);
+  assert_ptr_equal(pulse_map_watch_ref(h.watch), h.watch);
   pulse_engine_unref(h.engine);
   pulse_stream_unref(h.stream);
   pulse_reader_unref(h.reader);
   pulse_sink_unref(h.sink);
   pulse_queue_unref(c->queue);
+  pulse_map_unref(h.map);
+  pulse_map_watch_unref(h.watch);
   /* All are still of use: one reference each is left. */
   fx_add(h.stream, "n", "p");
   col_wait(c, PULSE_EVENT_MESSAGE, 1);
@@ -271,6 +368,8 @@ static void *count_all(void *arg) {
     pulse_stream_unref(pulse_stream_ref(h->stream));
     pulse_reader_unref(pulse_reader_ref(h->reader));
     pulse_sink_unref(pulse_sink_ref(h->sink));
+    pulse_map_unref(pulse_map_ref(h->map));
+    pulse_map_watch_unref(pulse_map_watch_ref(h->watch));
   }
   return NULL;
 }
@@ -318,6 +417,8 @@ static void call_all_closed(void *arg) {
   call_reader(a);
   call_sink(a);
   call_ack(a, &col_find(a->to, PULSE_EVENT_MESSAGE, 0)->ack);
+  call_map(a);
+  call_map_ends(a);
 }
 
 static void close_everything(fixture *fx, handles *h, collector *c) {
@@ -328,6 +429,8 @@ static void close_everything(fixture *fx, handles *h, collector *c) {
   fx_add(h->stream, "n", "p");
   col_wait(c, PULSE_EVENT_MESSAGE, 0); /* the sink's: an ack handle to use later */
   h->reader = fx_reader(fx, h->stream, NULL, messages);
+  h->map = fx_map(fx, "m", NULL, NULL);
+  h->watch = fx_watch(fx, h->map, NULL, messages);
   assert_ok(pulse_engine_close_wait(h->engine, TS_DEADLINE_MS, fx_err()));
 }
 
@@ -360,9 +463,13 @@ static void closing_again_is_no_error(void **state) {
   assert_ok(pulse_reader_close_wait(h.reader, 0, fx_err()));
   assert_ok(pulse_sink_close(h.sink));
   assert_ok(pulse_sink_close_wait(h.sink, 0, fx_err()));
+  assert_ok(pulse_map_close(h.map));
+  assert_ok(pulse_map_close_wait(h.map, 0, fx_err()));
+  assert_ok(pulse_map_watch_close(h.watch));
+  assert_ok(pulse_map_watch_close_wait(h.watch, 0, fx_err()));
 }
 
-static void a_closed_reader_and_sink_say_so_on_an_open_engine(void **state) {
+static void a_closed_object_says_so_on_an_open_engine(void **state) {
   fixture *fx = *state;
   handles h;
   collector *c = fx_collector(fx);
@@ -373,11 +480,16 @@ static void a_closed_reader_and_sink_say_so_on_an_open_engine(void **state) {
   if (taken->deliveries == 0) taken = col_find(c, PULSE_EVENT_MESSAGE, 1); /* the sink's */
   assert_ok(pulse_reader_close_wait(h.reader, TS_DEADLINE_MS, fx_err()));
   assert_ok(pulse_sink_close_wait(h.sink, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_map_close_wait(h.map, TS_DEADLINE_MS, fx_err()));
   answers a = {.h = &h, .to = c};
   call_reader(&a);
   call_sink(&a);
   call_ack(&a, &taken->ack);
+  call_map(&a);
   check_answers(&a, PULSE_ERR_CLOSED);
+  answers ends = {.h = &h, .to = c};
+  call_map_ends(&ends);
+  check_answers(&ends, PULSE_OK);
   fx_add(h.stream, "n", "p");
 }
 
@@ -386,6 +498,8 @@ static void call_from_another_thread(void *arg) {
   call_stream(a);
   call_reader(a);
   call_sink(a);
+  call_map(a);
+  call_map_ends(a);
 }
 
 /* Whatever works here works there; the loop is driven by the first thread. */
@@ -567,7 +681,7 @@ int main(void) {
       ALL_WAYS(all_calls_say_closed_after_close),
       BOTH_DRIVERS(all_calls_say_closed_on_another_thread),
       BOTH_DRIVERS(closing_again_is_no_error),
-      ALL_WAYS(a_closed_reader_and_sink_say_so_on_an_open_engine),
+      ALL_WAYS(a_closed_object_says_so_on_an_open_engine),
       ALL_WAYS(all_calls_work_from_another_thread),
       FX_TEST(destroy_runs_once_and_after_the_completion, 0, BY_CALLBACK, "thread, inline"),
       FX_TEST(destroy_runs_once_and_after_the_completion, 0, BY_DISPATCH, "thread, dispatched"),

@@ -21,6 +21,8 @@ static void init_calls_give_the_bytes_of_the_macros(void **state) {
   ASSERT_INIT(pulse_add_options, pulse_add_options_init, PULSE_ADD_OPTIONS_INIT);
   ASSERT_INIT(pulse_reader_options, pulse_reader_options_init, PULSE_READER_OPTIONS_INIT);
   ASSERT_INIT(pulse_sink_options, pulse_sink_options_init, PULSE_SINK_OPTIONS_INIT);
+  ASSERT_INIT(pulse_map_options, pulse_map_options_init, PULSE_MAP_OPTIONS_INIT);
+  ASSERT_INIT(pulse_map_watch_options, pulse_map_watch_options_init, PULSE_MAP_WATCH_OPTIONS_INIT);
   ASSERT_INIT(pulse_target, pulse_target_init, PULSE_TARGET_INIT);
   ASSERT_INIT(pulse_error, pulse_error_init, PULSE_ERROR_INIT);
 }
@@ -106,6 +108,28 @@ static pulse_status use_sink(fixture *fx, const void *options) {
   return status;
 }
 
+static pulse_status use_map(fixture *fx, const void *options) {
+  any_stream(fx);
+  pulse_map *map = NULL;
+  pulse_status status = pulse_map_join(fx->engine, "m", 1, options, NULL, &map, fx_err());
+  if (status != PULSE_OK) assert_null(map);
+  pulse_map_unref(map);
+  return status;
+}
+
+static pulse_status use_watch(fixture *fx, const void *options) {
+  any_stream(fx);
+  pulse_target target = inline_target();
+  pulse_map *map = NULL;
+  pulse_map_watch *watch = NULL;
+  assert_ok(pulse_map_join(fx->engine, "m", 1, NULL, NULL, &map, fx_err()));
+  pulse_status status = pulse_map_watch_open(map, options, &target, &watch, fx_err());
+  if (status != PULSE_OK) assert_null(watch);
+  pulse_map_watch_unref(watch);
+  pulse_map_unref(map);
+  return status;
+}
+
 static pulse_status use_target(fixture *fx, const void *options) {
   any_stream(fx);
   return pulse_engine_ping(fx->engine, options, NULL, fx_err());
@@ -167,6 +191,14 @@ static void reader_options_sizes(void **state) {
 static void sink_options_sizes(void **state) {
   pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
   check_sizes(*state, &options, sizeof options, use_sink);
+}
+static void map_options_sizes(void **state) {
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  check_sizes(*state, &options, sizeof options, use_map);
+}
+static void watch_options_sizes(void **state) {
+  pulse_map_watch_options options = PULSE_MAP_WATCH_OPTIONS_INIT;
+  check_sizes(*state, &options, sizeof options, use_watch);
 }
 static void target_sizes(void **state) {
   pulse_target target = inline_target();
@@ -391,6 +423,61 @@ static void sink_options_bounds(void **state) {
                use_sink);
 }
 
+static void map_options_bounds(void **state) {
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+#define M(field, value, status) \
+  { FIELD(pulse_map_options, field), value, status }
+  const bound bounds[] = {
+      M(ttl_ms, 1, PULSE_OK),
+      M(ttl_ms, -1, PULSE_ERR_INVALID),
+      M(sliding_ttl_ms, 1, PULSE_OK),
+      M(sliding_ttl_ms, -2, PULSE_ERR_INVALID),
+      M(max_unnoticed_ms, 100, PULSE_OK),
+      M(max_unnoticed_ms, 99, PULSE_ERR_INVALID),
+      M(max_unnoticed_ms, -1, PULSE_ERR_INVALID),
+      M(max_keys, 1, PULSE_OK),
+      M(max_keys, PULSE_UNLIMITED, PULSE_OK),
+      M(max_keys, -2, PULSE_ERR_INVALID),
+      M(max_bytes, 1, PULSE_OK),
+      M(max_bytes, PULSE_UNLIMITED, PULSE_OK),
+      M(max_bytes, -2, PULSE_ERR_INVALID),
+      M(max_value_bytes, 1, PULSE_OK),
+      M(max_value_bytes, 64 << 20, PULSE_OK),
+      M(max_value_bytes, (64 << 20) + 1, PULSE_ERR_INVALID),
+      M(max_value_bytes, -1, PULSE_ERR_INVALID),
+      M(watch_history, 1, PULSE_OK),
+      M(watch_history, PULSE_MS_NONE, PULSE_OK),
+      M(watch_history, 1 << 20, PULSE_OK),
+      M(watch_history, (1 << 20) + 1, PULSE_ERR_INVALID),
+      M(watch_history, -1, PULSE_ERR_INVALID),
+      M(read_your_writes, 1, PULSE_OK),
+      M(read_your_writes, 2, PULSE_ERR_INVALID),
+      M(no_coalescing, 1, PULSE_OK),
+      M(no_coalescing, -1, PULSE_ERR_INVALID),
+  };
+#undef M
+  check_bounds(*state, &options, sizeof options, bounds, sizeof bounds / sizeof bounds[0], use_map);
+  options.ttl_ms = options.sliding_ttl_ms = 1000;
+  assert_status(PULSE_ERR_INVALID, use_map(*state, &options));
+}
+
+static void watch_options_bounds(void **state) {
+  pulse_map_watch_options options = PULSE_MAP_WATCH_OPTIONS_INIT;
+#define W(field, value, status) \
+  { FIELD(pulse_map_watch_options, field), value, status }
+  const bound bounds[] = {
+      W(mode, PULSE_WATCH_DELTAS, PULSE_OK),  W(mode, 2, PULSE_ERR_INVALID),
+      W(mode, -1, PULSE_ERR_INVALID),         W(old_values, 1, PULSE_OK),
+      W(old_values, 2, PULSE_ERR_INVALID),    W(buffer, 1, PULSE_OK),
+      W(buffer, PULSE_UNLIMITED, PULSE_OK),   W(buffer, -2, PULSE_ERR_INVALID),
+      W(buffer_bytes, 1, PULSE_OK),           W(buffer_bytes, PULSE_UNLIMITED, PULSE_OK),
+      W(buffer_bytes, -2, PULSE_ERR_INVALID),
+  };
+#undef W
+  check_bounds(*state, &options, sizeof options, bounds, sizeof bounds / sizeof bounds[0],
+               use_watch);
+}
+
 static void add_options_bounds(void **state) {
   pulse_add_options options = PULSE_ADD_OPTIONS_INIT;
 #define A(field, value, status) \
@@ -446,6 +533,8 @@ int main(void) {
       BOTH_DRIVERS(add_options_sizes),
       BOTH_DRIVERS(reader_options_sizes),
       BOTH_DRIVERS(sink_options_sizes),
+      BOTH_DRIVERS(map_options_sizes),
+      BOTH_DRIVERS(watch_options_sizes),
       BOTH_DRIVERS(target_sizes),
       BOTH_DRIVERS(metrics_sizes),
       BOTH_DRIVERS(engine_options_bounds),
@@ -453,6 +542,8 @@ int main(void) {
       BOTH_DRIVERS(add_options_bounds),
       BOTH_DRIVERS(reader_options_bounds),
       BOTH_DRIVERS(sink_options_bounds),
+      BOTH_DRIVERS(map_options_bounds),
+      BOTH_DRIVERS(watch_options_bounds),
       BOTH_DRIVERS(topic_and_pattern_exclude_each_other),
       BOTH_DRIVERS(bad_patterns_are_refused),
   };

@@ -169,6 +169,24 @@ static void start_positions(void **state) {
   }
 }
 
+/* Whatever comes right before the position, and however little is read at once. */
+static void a_start_behind_many_events_of_a_millisecond(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  for (int i = 0; i < 20; ++i) fx_redis(fx, "XADD pulse:stream:s 1999-%d n before p x", i);
+  fx_redis(fx, "XADD pulse:stream:s 2000-0 n first p x");
+  static const pulse_event_id ids[2] = {{1999, UINT64_MAX}, {2000, 0}};
+  for (size_t i = 0; i < 2; ++i) {
+    pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+    options.start = i == 0 ? PULSE_START_AFTER : PULSE_START_TIME;
+    options.start_id = ids[i];
+    options.max_polled = 3;
+    collector *c = fx_collector(fx);
+    fx_reader(fx, stream, &options, c);
+    assert_string_equal(col_wait(c, PULSE_EVENT_MESSAGE, 0)->name, "first");
+  }
+}
+
 /* --- filters --------------------------------------------------------------- */
 
 static pulse_reader *open_filtered(fixture *fx, pulse_stream *stream, const char *topic,
@@ -477,6 +495,7 @@ int main(void) {
       ALL_WAYS(two_readers_see_everything_each),
       ALL_WAYS(malformed_entries_are_reported_and_skipped),
       BOTH_DRIVERS(start_positions),
+      BOTH_DRIVERS(a_start_behind_many_events_of_a_millisecond),
       BOTH_DRIVERS(topics_and_patterns_choose),
       BOTH_DRIVERS(one_reader_reads_many_streams),
       BOTH_DRIVERS(many_readers_share_few_connections),

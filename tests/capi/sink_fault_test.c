@@ -184,6 +184,73 @@ static void what_cannot_be_recovered_from_is_told(void **state) {
   fx_until(fx, has_name(c, "n"));
 }
 
+/* --- gaps ------------------------------------------------------------------ */
+
+static const ev *gap(collector *c) { return col_wait(c, PULSE_EVENT_GAP, 0); }
+
+static void raw_add(fixture *fx, int from, int to) {
+  for (int i = from; i <= to; ++i) fx_redis_int(fx, "XADD pulse:stream:s %d-0 n x p x", i);
+}
+
+/* Room for one event, made by an ack, does not let it read on before it has looked. */
+static void what_was_trimmed_while_the_buffer_was_full_is_counted(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = quick_stream(fx);
+  collector *c = fx_collector_by(fx, BY_POLL);
+  c->hold = true;
+  pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
+  options.buffer = 10;
+  options.max_polled = 5; /* full batches */
+  pulse_sink *sink = fx_sink(fx, stream, "g", &options, c);
+  raw_add(fx, 1, 30);
+  pulse_sink_metrics metrics = {.size = sizeof metrics};
+  fx_until(fx, pulse_sink_get_metrics(sink, &metrics) == PULSE_OK && metrics.buffered == 10);
+  for (int i = 0; i < 3; ++i) { /* by then it knows that it is full */
+    assert_ok(pulse_engine_ping_wait(fx->engine, NULL, TS_DEADLINE_MS, fx_err()));
+  }
+  fx_redis_int(fx, "XTRIM pulse:stream:s MAXLEN 5"); /* leaves 26 to 30 */
+  pulse_event taken = {.size = sizeof taken};
+  while (taken.kind != PULSE_EVENT_MESSAGE) {
+    assert_int_equal(pulse_queue_poll(c->queue, &taken, sizeof taken, 1, TS_DEADLINE_MS), 1);
+  }
+  assert_ok(pulse_sink_ack_wait(sink, &taken.ack, 1, NULL, TS_DEADLINE_MS, fx_err()));
+  for (int i = 0; i < 3; ++i) {
+    assert_ok(pulse_engine_ping_wait(fx->engine, NULL, TS_DEADLINE_MS, fx_err()));
+  }
+  c->hold = false;
+  assert_int_equal(gap(c)->id.ms, 10);
+  assert_int_equal(gap(c)->id_end.ms, 26);
+  assert_int_equal(gap(c)->count, ts_server_version(fx->server) >= 70000 ? 15 : 0);
+  assert_int_equal(message(c, 9 + 4)->id.ms, 30);
+  assert_ok(pulse_sink_get_metrics(sink, &metrics));
+  assert_int_equal(metrics.gaps, 1);
+}
+
+/* Nothing could be looked up before the read: it waited at the server. */
+static void what_was_trimmed_before_a_waiting_read_saw_it_is_a_gap(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = quick_stream(fx);
+  collector *c = fx_collector(fx);
+  pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
+  options.max_polled = 5;
+  fx_sink(fx, stream, "g", &options, c);
+  raw_add(fx, 1, 1);
+  message(c, 0);
+  ts_reply *reply =
+      ts_command(fx->server, "EVAL",
+                 "for i = 2, 101 do redis.call('XADD', KEYS[1], i .. '-0', 'n', 'x', 'p', 'x') end "
+                 "return redis.call('XTRIM', KEYS[1], 'MAXLEN', 5)",
+                 "1", "pulse:stream:s", NULL);
+  assert_int_equal(ts_reply_integer(reply), 96);
+  ts_reply_free(reply);
+  assert_int_equal(message(c, 1 + 4)->id.ms, 101);
+  assert_int_equal(gap(c)->id.ms, 1);
+  assert_int_equal(gap(c)->id_end.ms, 97);
+  /* Redis 7.2 and newer count what a group passed by as read. */
+  int version = ts_server_version(fx->server);
+  assert_int_equal(gap(c)->count, version >= 70000 && version < 70200 ? 95 : 0);
+}
+
 /* --- lost connections ------------------------------------------------------ */
 
 static void killed_clients_lose_no_event_and_no_ack(void **state) {
@@ -191,6 +258,8 @@ static void killed_clients_lose_no_event_and_no_ack(void **state) {
   pulse_stream *stream = quick_stream(fx);
   collector *c = fx_collector(fx), *done = fx_collector(fx);
   pulse_sink *sink = fx_sink(fx, stream, "g", NULL, c);
+  fx_add(stream, "first", "p");
+  message(c, 0); /* its connection for reading is there, so that it can be lost */
   enum { kRounds = 15, kEach = 20 };
   size_t acked = 0;
   fx_add(stream, "first", "p");
@@ -322,6 +391,8 @@ int main(void) {
       BOTH_DRIVERS(script_flush_is_survived),
       BOTH_DRIVERS(what_cannot_be_read_is_told_and_tried_calmly),
       BOTH_DRIVERS(what_cannot_be_recovered_from_is_told),
+      BOTH_DRIVERS(what_was_trimmed_while_the_buffer_was_full_is_counted),
+      BOTH_DRIVERS(what_was_trimmed_before_a_waiting_read_saw_it_is_a_gap),
       BOTH_DRIVERS(killed_clients_lose_no_event_and_no_ack),
       BOTH_DRIVERS(an_ack_is_sent_again_after_a_lost_connection),
       BOTH_DRIVERS(a_restarted_server_keeps_what_is_pending),

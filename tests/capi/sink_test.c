@@ -235,6 +235,41 @@ static void the_start_counts_only_for_a_new_group(void **state) {
   assert_text(message(newest, 0), name, "between");
 }
 
+static void start_positions(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  static const char *const ids[] = {"1000-0", "1999-0", "1999-7", "2000-0", "2001-3"};
+  for (size_t i = 0; i < 5; ++i) fx_redis(fx, "XADD pulse:stream:s %s n %s p x", ids[i], ids[i]);
+  const struct {
+    pulse_start start;
+    pulse_event_id id;
+    const char *first; /* name of the first event that comes */
+  } cases[] = {
+      {PULSE_START_OLDEST, {0, 0}, "1000-0"},   {PULSE_START_AFTER, {0, 0}, "1000-0"},
+      {PULSE_START_AFTER, {1999, 0}, "1999-7"}, {PULSE_START_AFTER, {1999, UINT64_MAX}, "2000-0"},
+      {PULSE_START_TIME, {0, 0}, "1000-0"},     {PULSE_START_TIME, {1001, 0}, "1999-0"},
+      {PULSE_START_TIME, {2000, 0}, "2000-0"},  {PULSE_START_TIME, {2002, 0}, "later"},
+      {PULSE_START_NEWEST, {0, 0}, "later"},
+  };
+  enum { kCases = sizeof cases / sizeof cases[0] };
+  collector *c[kCases];
+  for (size_t i = 0; i < kCases; ++i) {
+    pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
+    options.start = cases[i].start;
+    options.start_id = cases[i].id;
+    c[i] = fx_collector(fx);
+    char group[8];
+    snprintf(group, sizeof group, "g%zu", i);
+    fx_sink(fx, stream, group, &options, c[i]);
+  }
+  fx_add(stream, "later", "p");
+  for (size_t i = 0; i < kCases; ++i) {
+    if (strcmp(message(c[i], 0)->name, cases[i].first) != 0) {
+      fail_msg("case %zu began with %s", i, message(c[i], 0)->name);
+    }
+  }
+}
+
 static void the_consumer_is_a_ulid(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = fx_stream(fx, "s", NULL);
@@ -245,6 +280,10 @@ static void the_consumer_is_a_ulid(void **state) {
   assert_int_equal(pulse_sink_get_consumer(sink, text, 27), 26);
   assert_int_equal(strlen(text), 26);
   assert_int_equal(strspn(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ"), 26);
+  if (ts_server_version(fx->server) < 60200) { /* it is listed from its first event on */
+    fx_add(stream, "n", "p");
+    message(c, 0);
+  }
   const ts_reply *consumers = fx_redis(fx, "XINFO CONSUMERS pulse:stream:s g");
   assert_string_equal(ts_reply_text(ts_reply_field(ts_reply_at(consumers, 0), "name")), text);
   pulse_sink *second = fx_sink(fx, stream, "g", NULL, c);
@@ -476,6 +515,7 @@ int main(void) {
       BOTH_DRIVERS(sinks_of_other_names_get_everything),
       ALL_WAYS(sinks_of_one_name_share),
       BOTH_DRIVERS(the_start_counts_only_for_a_new_group),
+      BOTH_DRIVERS(start_positions),
       BOTH_DRIVERS(the_consumer_is_a_ulid),
       BOTH_DRIVERS(sink_names_follow_the_rule),
       ALL_WAYS(max_pending_pauses_reading),

@@ -185,6 +185,27 @@ static void passwords_show_nowhere(void **state) {
   ts_server_free(server);
 }
 
+/* A server before Redis 6 has no users at all, and says so in its own way. */
+static void an_unknown_user_is_refused(void **state) {
+  fixture *fx = *state;
+  static const ts_server_options server_options = {.tcp = 1, .password = "the-right-one"};
+  ts_server *server = ts_server_start(&server_options);
+  assert_non_null(server);
+  char url[128];
+  snprintf(url, sizeof url, "redis://nobody:%s@127.0.0.1:%d", kSecret, ts_server_port(server));
+  pulse_engine_options options = fx_options(fx);
+  options.url = url;
+  pulse_engine *engine = fx_open(fx, &options);
+  pulse_error error = PULSE_ERROR_INIT;
+  assert_int_equal(pulse_engine_ready_wait(engine, TS_DEADLINE_MS, &error), PULSE_ERR_AUTH);
+  if (!ts_server_has_command(server, "ACL")) {
+    assert_non_null(strstr(error.message, "no users before Redis 6"));
+  }
+  assert_secret(error.message);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_server_free(server);
+}
+
 static void the_right_password_and_database_work(void **state) {
   fixture *fx = *state;
   static const ts_server_options server_options = {.tcp = 1, .password = "p@ss:w/rd %"};
@@ -205,13 +226,10 @@ static void the_right_password_and_database_work(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      BOTH_DRIVERS(good_urls_are_accepted),
-      BOTH_DRIVERS(bad_urls_name_what_is_wrong),
-      BOTH_DRIVERS(tls_parameters_are_checked),
-      BOTH_DRIVERS(texts_among_the_options_are_checked),
-      BOTH_DRIVERS(no_options_are_all_defaults),
-      ALL_WAYS(passwords_show_nowhere),
-      BOTH_DRIVERS(the_right_password_and_database_work),
+      BOTH_DRIVERS(good_urls_are_accepted),      BOTH_DRIVERS(bad_urls_name_what_is_wrong),
+      BOTH_DRIVERS(tls_parameters_are_checked),  BOTH_DRIVERS(texts_among_the_options_are_checked),
+      BOTH_DRIVERS(no_options_are_all_defaults), ALL_WAYS(passwords_show_nowhere),
+      BOTH_DRIVERS(an_unknown_user_is_refused),  BOTH_DRIVERS(the_right_password_and_database_work),
   };
   return cmocka_run_group_tests_name("URLs", tests, fx_group_setup, fx_group_teardown);
 }

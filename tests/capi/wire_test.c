@@ -116,7 +116,8 @@ static void adds_leave_what_the_peers_adds_left(void **state) {
   vectors_free(v);
 }
 
-/* Ours may leave MAXLEN out of some adds; all else is the recorded command. */
+/* Ours may leave MAXLEN out of some adds; all else is the recorded command.  Before Redis 6.2 there
+ * is no NOMKSTREAM: the only add with it finds no stream, and sends no XADD. */
 static void plain_adds_are_the_recorded_commands(void **state) {
   fixture *fx = *state;
   vectors *v = vectors_load("stream-add.txt");
@@ -124,11 +125,13 @@ static void plain_adds_are_the_recorded_commands(void **state) {
   ts_connection *monitor = start_monitor(fx);
   repeat_adds(fx, v);
   vectors *seen = stop_monitor(fx, monitor);
+  const bool has_nomkstream = ts_server_version(fx->server) >= 60200;
   size_t recorded_at = 0;
   for (size_t i = 0; find_command(seen, "XADD", i) != NULL; ++i) {
     const vector_line *ours = find_command(seen, "XADD", i);
     const vector_line *theirs = vectors_find(v, "command", recorded_at);
-    while (strcasecmp(theirs->words[1], "xadd") != 0) {
+    while (strcasecmp(theirs->words[1], "xadd") != 0 ||
+           (!has_nomkstream && strcasecmp(theirs->words[3], "nomkstream") == 0)) {
       theirs = vectors_find(v, "command", ++recorded_at);
     }
     ++recorded_at;
@@ -152,10 +155,10 @@ static void plain_adds_are_the_recorded_commands(void **state) {
     }
   }
   assert_null(vectors_find(v, "no such", 0));
-  /* All eight were compared: scripts that add for a TTL show their XADD too. */
+  /* All were compared: scripts that add for a TTL show their XADD too. */
   size_t count = 0;
   while (find_command(seen, "XADD", count) != NULL) ++count;
-  assert_int_equal(count, 8);
+  assert_int_equal(count, has_nomkstream ? 8 : 7);
   const vector_line *removal = find_command(seen, "XDEL", 0);
   assert_non_null(removal);
   assert_string_equal(removal->words[1], "pulse:stream:st");
@@ -344,7 +347,9 @@ static void the_maps_look_as_recorded(void **state) {
   assert_string_equal(ts_reply_text(ts_reply_field(keepalive, "=kind")), "set");
   const ts_reply *groups = fx_redis(fx, "XINFO GROUPS pulse:stream:st");
   assert_string_equal(ts_reply_text(ts_reply_field(ts_reply_at(groups, 0), "name")), "grp");
-  assert_int_equal(ts_reply_integer(ts_reply_field(ts_reply_at(groups, 0), "consumers")), 2);
+  /* Before Redis 6.2 a consumer is listed from its first event on. */
+  assert_int_equal(ts_reply_integer(ts_reply_field(ts_reply_at(groups, 0), "consumers")),
+                   ts_server_version(fx->server) >= 60200 ? 2 : 0);
 }
 
 /* A Go sink deletes any consumer that has no keep-alive: ours is there first. */

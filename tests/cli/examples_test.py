@@ -44,6 +44,9 @@ class Examples(unittest.TestCase):
         self.check("many_streams_one_queue",
                    r"^1000 events of 50 streams, each stream in order: yes, [1-9]\d? connections\n$")
 
+    def test_uv_loop(self):
+        self.check("uv_loop", "^50 ticks, 50 seen; the loop has ended\n$")
+
     def test_a_server_that_cannot_be_is_an_error(self):
         done = subprocess.run([os.path.join(DIRECTORY, "example-read"), "nonsense:"],
                               capture_output=True, text=True, timeout=DEADLINE_S)

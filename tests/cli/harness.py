@@ -89,6 +89,14 @@ class Server:
             return None if int(rest) < 0 else [self._reply(replies) for _ in range(int(rest))]
         raise AssertionError("no reply: %r" % line)
 
+    def version(self):
+        """(7, 0, 15); Valkey's is that of the Redis that it says to be like."""
+        for line in self.command("INFO", "server").splitlines():
+            name, _, value = line.partition(":")
+            if name == "redis_version":
+                return tuple(int(number) for number in value.split("."))
+        raise AssertionError("INFO has no redis_version")
+
     def key(self, stream):
         return "pulse:stream:" + stream
 

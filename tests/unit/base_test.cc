@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <set>
@@ -14,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/process.h"
 #include "base/rng.h"
 #include "base/slab.h"
@@ -204,6 +207,70 @@ TEST(Random, ThreadsAndChildrenGoTheirOwnWay) {
   EXPECT_NE(child, next);
   close(fds[0]);
   close(fds[1]);
+}
+
+TEST(Hash, DependsOnTheBytesOnly) {
+  std::set<uint64_t> seen;
+  for (size_t size = 0; size <= 200; size++) {
+    std::string text(size, 'a');
+    for (size_t shift = 0; shift < 8; shift++) {
+      // Memory of its own, so that a read beyond either end is seen.
+      std::vector<char> memory(shift + size);
+      std::copy(text.begin(), text.end(), memory.begin() + static_cast<std::ptrdiff_t>(shift));
+      EXPECT_EQ(hash_bytes({memory.data() + shift, size}), hash_bytes(text));
+    }
+    EXPECT_TRUE(seen.insert(hash_bytes(text)).second) << size;
+  }
+}
+
+TEST(Hash, EachBitOfATextReachesHalfOfTheHash) {
+  std::mt19937 random(1);
+  for (size_t size : {1U, 2U, 3U, 4U, 7U, 8U, 12U, 16U, 17U, 24U, 32U, 33U, 48U, 100U}) {
+    for (size_t bit = 0; bit < size * 8; bit++) {
+      int changed = 0;
+      for (int i = 0; i < 200; i++) {
+        std::string text(size, '\0');
+        for (char& c : text) c = static_cast<char>(random());
+        uint64_t before = hash_bytes(text);
+        text[bit / 8] = static_cast<char>(text[bit / 8] ^ 1 << bit % 8);
+        changed += __builtin_popcountll(before ^ hash_bytes(text));
+      }
+      EXPECT_NEAR(changed / 200.0, 32, 4) << size << " " << bit;
+    }
+  }
+}
+
+TEST(Hash, NumberedKeysDoNotCollide) {
+  std::set<uint64_t> hashes, tops;
+  for (int i = 0; i < 100000; i++) {
+    uint64_t hash = hash_bytes("user:" + std::to_string(i));
+    hashes.insert(hash);
+    tops.insert(hash >> 40);
+  }
+  EXPECT_EQ(hashes.size(), 100000U);
+  EXPECT_NEAR(static_cast<double>(tops.size()), 99700, 100);  // as many as by chance
+}
+
+// What a process hashes says nothing about another one.
+TEST(Hash, EachProcessHasItsSeed) {
+  if (getenv("PULSE_PRINT_HASH") != nullptr) {
+    printf("hash=%016llx\n", static_cast<unsigned long long>(hash_bytes("text")));
+    return;
+  }
+  char self[4096] = {};
+  ASSERT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
+  std::string command = std::string("PULSE_PRINT_HASH=1 '") + self +
+                        "' --gtest_filter=Hash.EachProcessHasItsSeed | grep ^hash=";
+  std::set<std::string> hashes;
+  for (int i = 0; i < 2; i++) {
+    FILE* pipe = popen(command.c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    char line[100] = {};
+    EXPECT_NE(fgets(line, sizeof line, pipe), nullptr);
+    EXPECT_EQ(pclose(pipe), 0);
+    hashes.insert(line);
+  }
+  EXPECT_EQ(hashes.size(), 2U);
 }
 
 TEST(Process, TheForkGenerationChangesInAChildOnly) {

@@ -6,6 +6,8 @@
 #ifndef PULSE_LOCAL_SUPERVISOR_H
 #define PULSE_LOCAL_SUPERVISOR_H
 
+#include <cstdint>
+
 #include "redis/local_paths.h"
 
 namespace local {

@@ -1,0 +1,80 @@
+// The nodes of the trie behind MapVersion.
+//
+// A node has a bit for each of its 64 positions and a slot for each bit that is set, in order.  The
+// position at a level is the next six bits of the hash, highest first, so that a walk over the
+// slots is in the order of hashes.  Where a hash is used up, the bottom, a node lists the entries
+// with that very hash, ordered by key.
+//
+// The form is canonical: below every node but the root are two entries or more.
+#ifndef PULSE_RMAP_MAP_NODE_H
+#define PULSE_RMAP_MAP_NODE_H
+
+#include <atomic>
+#include <cstdint>
+
+#include "rmap/map_entry.h"
+
+namespace pulseengine {
+
+struct MapNode;
+
+// A counted reference to an entry or a node, or nothing; whoever holds a slot counts by hand.
+class MapSlot {
+ public:
+  MapSlot() = default;
+  explicit MapSlot(const MapEntry* entry) noexcept
+      : bits_(entry == nullptr ? 0 : reinterpret_cast<uintptr_t>(entry) | kEntry) {}
+  explicit MapSlot(const MapNode* node) noexcept : bits_(reinterpret_cast<uintptr_t>(node)) {}
+
+  bool empty() const noexcept { return bits_ == 0; }
+  bool is_entry() const noexcept { return (bits_ & kEntry) != 0; }
+  bool is_node() const noexcept { return bits_ != 0 && !is_entry(); }
+  MapEntry* entry() const noexcept { return reinterpret_cast<MapEntry*>(bits_ - kEntry); }
+  MapNode* node() const noexcept { return reinterpret_cast<MapNode*>(bits_); }
+  bool operator==(MapSlot other) const noexcept { return bits_ == other.bits_; }
+
+ private:
+  static constexpr uintptr_t kEntry = 1;  // allocations are aligned
+  uintptr_t bits_ = 0;
+};
+
+struct MapNode {
+  std::atomic<uint32_t> count;  // references
+  uint32_t capacity;            // slots allocated
+  uint64_t bits;                // positions in use; at the bottom the number of entries
+
+  MapSlot* slots() noexcept { return reinterpret_cast<MapSlot*>(this + 1); }
+  const MapSlot* slots() const noexcept { return reinterpret_cast<const MapSlot*>(this + 1); }
+};
+
+namespace map_node {
+
+constexpr uint32_t kBits = 6;
+constexpr uint32_t kLevels = 11;  // above the bottom: 64 bits by six
+
+// The position at a level, of a hash whose bits of the levels above are shifted out.
+inline uint32_t position(uint64_t rest) noexcept { return static_cast<uint32_t>(rest >> 58); }
+inline uint32_t position(uint64_t hash, uint32_t level) noexcept {
+  return position(hash << (kBits * level));
+}
+// Of slots before a position, of slots in all.
+inline uint32_t count_bits(uint64_t bits) noexcept {
+  return static_cast<uint32_t>(__builtin_popcountll(bits));
+}
+inline uint32_t size(const MapNode* node, uint32_t level) noexcept {
+  return level < kLevels ? count_bits(node->bits) : static_cast<uint32_t>(node->bits);
+}
+
+// A root of null is an empty map.
+const MapEntry* find(const MapNode* root, std::string_view key, uint64_t hash) noexcept;
+
+// Without slots, with one reference.
+MapNode* make(uint32_t capacity);
+// The memory alone, not what the slots refer to.
+void free_memory(MapNode* node) noexcept;
+void unref(MapNode* node, uint32_t level) noexcept;
+
+}  // namespace map_node
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,295 @@
+/* engine.h: max_read_connections.  Few connections for blocking reads, whatever the number of
+ * readers and sinks. */
+#include "sink_worker.h"
+
+/* Reads that block for longer than a test waits: what happens meanwhile was not waited for. */
+enum { kLongMs = 10 * TS_DEADLINE_MS };
+
+static const ev *message(collector *c, size_t nth) { return col_wait(c, PULSE_EVENT_MESSAGE, nth); }
+
+static pulse_engine *with_connections(fixture *fx, int32_t connections) {
+  pulse_engine_options options = fx_options(fx);
+  options.max_read_connections = connections;
+  options.reconnect_max_ms = 20;
+  return fx_ready(fx, &options);
+}
+
+static int32_t connections_of(pulse_engine *engine) {
+  pulse_engine_metrics metrics = {.size = sizeof metrics};
+  assert_ok(pulse_engine_get_metrics(engine, &metrics));
+  return metrics.connections;
+}
+
+/* --- connections that are shared ------------------------------------------- */
+
+enum { kSinks = 7, kEvents = 30 };
+
+static void sinks_beyond_the_connections_share_them(fixture *fx, int32_t connections) {
+  pulse_engine *engine = with_connections(fx, connections);
+  pulse_sink_options options = blocking(kLongMs);
+  worker workers[kSinks];
+  for (size_t i = 0; i < kSinks; ++i) workers[i] = start_worker(fx, engine, i, &options);
+  collector *seen = fx_collector(fx);
+  pulse_reader_options reader_options = PULSE_READER_OPTIONS_INIT;
+  reader_options.block_ms = kLongMs;
+  fx_reader(fx, workers[0].stream, &reader_options, seen);
+  for (int n = 0; n < kEvents; ++n) {
+    for (size_t i = 0; i < kSinks; ++i) {
+      char payload[40];
+      snprintf(payload, sizeof payload, "s%zu %d", i, n);
+      fx_add(workers[i].stream, "n", payload);
+    }
+  }
+  for (size_t i = 0; i < kSinks; ++i) {
+    for (size_t n = 0; n < kEvents; ++n) {
+      char payload[40];
+      snprintf(payload, sizeof payload, "s%zu %zu", i, n);
+      assert_string_equal(message(workers[i].c, n)->payload, payload);
+      if (i == 0) assert_string_equal(message(seen, n)->payload, payload);
+      fx_ack(workers[i].sink, message(workers[i].c, n));
+    }
+    assert_int_equal(fx_pending(fx, workers[i].name, "g"), 0);
+  }
+  assert_true(connections_of(engine) <= 1 + connections);
+  /* When all is quiet, too. */
+  for (size_t i = 0; i < kSinks; ++i) one_more(fx, &workers[i], kEvents);
+  for (size_t i = 0; i < kSinks; ++i) {
+    assert_int_equal(col_count_kind(workers[i].c, PULSE_EVENT_MESSAGE), kEvents + 1);
+  }
+}
+
+static void all_on_one_connection(void **state) {
+  sinks_beyond_the_connections_share_them(*state, 1);
+}
+static void all_sinks_on_one_connection(void **state) {
+  sinks_beyond_the_connections_share_them(*state, 2);
+}
+static void sinks_on_two_connections(void **state) {
+  sinks_beyond_the_connections_share_them(*state, 3);
+}
+
+static void each_event_goes_to_one_sink_of_a_group(void **state) {
+  fixture *fx = *state;
+  enum { kMembers = 3, kAdded = 300 };
+  pulse_engine *engine = with_connections(fx, 1);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  pulse_sink_options options = blocking(kLongMs);
+  options.max_polled = 7;
+  pulse_sink *sinks[kMembers];
+  collector *c[kMembers];
+  for (size_t i = 0; i < kMembers; ++i) {
+    c[i] = fx_collector(fx);
+    sinks[i] = fx_sink(fx, stream, "g", &options, c[i]);
+  }
+  pulse_event_id ids[kAdded];
+  for (size_t n = 0; n < kAdded; ++n) ids[n] = fx_add(stream, "n", "p");
+  size_t got = 0;
+  fx_until(fx, (got = col_count_kind(c[0], PULSE_EVENT_MESSAGE) +
+                      col_count_kind(c[1], PULSE_EVENT_MESSAGE) +
+                      col_count_kind(c[2], PULSE_EVENT_MESSAGE)) >= kAdded);
+  assert_int_equal(got, kAdded);
+  size_t next[kMembers] = {0};
+  for (size_t n = 0; n < kAdded; ++n) {
+    size_t holders = 0;
+    for (size_t i = 0; i < kMembers; ++i) {
+      const ev *e = col_find(c[i], PULSE_EVENT_MESSAGE, next[i]);
+      if (e == NULL || pulse_event_id_compare(&e->id, &ids[n]) != 0) continue;
+      fx_ack(sinks[i], e);
+      ++next[i];
+      ++holders;
+    }
+    assert_int_equal(holders, 1);
+  }
+  assert_int_equal(fx_pending(fx, "s", "g"), 0);
+}
+
+static void a_sink_that_is_full_keeps_nobody_waiting(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 1);
+  pulse_sink_options options = blocking(kLongMs);
+  options.buffer = 2;
+  worker full = {"full", fx_stream_on(fx, engine, "full", NULL), fx_collector_by(fx, BY_POLL),
+                 NULL};
+  full.sink = fx_sink(fx, full.stream, "g", &options, full.c);
+  options.buffer = 0;
+  worker other = start_worker(fx, engine, 1, &options);
+  full.c->hold = true;
+  for (size_t n = 0; n < 20; ++n) fx_add(full.stream, "n", "p");
+  fx_until(fx, fx_pending(fx, "full", "g") > 0);
+  for (size_t n = 0; n < 20; ++n) one_more(fx, &other, n);
+  assert_true(fx_pending(fx, "full", "g") <= 2);
+  full.c->hold = false;
+  for (size_t n = 0; n < 20; ++n) fx_ack(full.sink, message(full.c, n));
+  assert_int_equal(fx_pending(fx, "full", "g"), 0);
+}
+
+/* --- changes while a shared read blocks ------------------------------------ */
+
+static void who_comes_and_goes_need_not_wait_for_the_others(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker first = start_worker(fx, engine, 1, &options);
+  one_more(fx, &first, 0);
+  worker second = start_worker(fx, engine, 2, &options);
+  one_more(fx, &second, 0);
+  one_more(fx, &first, 1);
+  worker third = start_worker(fx, engine, 3, &options);
+  one_more(fx, &third, 0);
+  /* One more stream of a sink. */
+  pulse_stream *more = fx_stream_on(fx, engine, "more", NULL);
+  assert_ok(pulse_sink_add_stream_wait(second.sink, more, PULSE_START_NEWEST, NULL, TS_DEADLINE_MS,
+                                       fx_err()));
+  fx_add(more, "of more", "p");
+  assert_string_equal(message(second.c, 1)->name, "of more");
+  fx_ack(second.sink, message(second.c, 1));
+  assert_ok(pulse_sink_remove_stream_wait(second.sink, more, TS_DEADLINE_MS, fx_err()));
+  fx_add(more, "of more", "p");
+  fx_add(second.stream, "of its own", "p");
+  assert_string_equal(message(second.c, 2)->name, "of its own");
+  /* What a sink holds when it closes is another's at once, and the rest go on. */
+  fx_add(first.stream, "handed back", "p");
+  assert_string_equal(message(first.c, 2)->name, "handed back");
+  collector *heir_c = fx_collector(fx);
+  fx_sink(fx, first.stream, "g", &options, heir_c);
+  assert_ok(pulse_sink_close_wait(first.sink, TS_DEADLINE_MS, fx_err()));
+  assert_string_equal(message(heir_c, 0)->name, "handed back");
+  assert_int_equal(message(heir_c, 0)->deliveries, 2);
+  one_more(fx, &third, 1);
+}
+
+/* The moment at which a connection begins, or ceases, to be shared. */
+static void what_comes_while_a_sink_joins_is_not_overlooked(void **state) {
+  fixture *fx = *state;
+  enum { kRounds = 15 };
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker first = start_worker(fx, engine, 1, &options);
+  for (size_t round = 0; round < kRounds; ++round) {
+    worker guest = start_worker(fx, engine, 2, &options);
+    one_more(fx, &first, 2 * round);
+    assert_ok(pulse_sink_close_wait(guest.sink, TS_DEADLINE_MS, fx_err()));
+    one_more(fx, &first, 2 * round + 1);
+  }
+}
+
+static void a_paused_sink_does_not_stop_the_others(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker first = start_worker(fx, engine, 1, &options);
+  worker second = start_worker(fx, engine, 2, &options);
+  one_more(fx, &first, 0);
+  assert_ok(pulse_sink_pause(first.sink));
+  for (size_t n = 0; n < 5; ++n) one_more(fx, &second, n);
+  fx_add(first.stream, "late", "p");
+  one_more(fx, &second, 5);
+  assert_ok(pulse_sink_resume(first.sink));
+  assert_string_equal(message(first.c, 1)->name, "late");
+}
+
+/* --- what goes wrong for one, and for all ----------------------------------- */
+
+/* How often the server has executed a command. */
+static int64_t calls_of(fixture *fx, const char *command) {
+  ts_reply *reply = ts_command(fx->server, "INFO", "commandstats", NULL);
+  char field[48];
+  snprintf(field, sizeof field, "cmdstat_%s:calls=", command);
+  const char *at = strstr(ts_reply_text(reply), field);
+  int64_t calls = at == NULL ? 0 : atoll(at + strlen(field));
+  ts_reply_free(reply);
+  return calls;
+}
+
+static void a_key_of_another_type_harms_its_own_sink_only(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker bad = start_worker(fx, engine, 1, &options);
+  worker good = start_worker(fx, engine, 2, &options);
+  one_more(fx, &bad, 0);
+  one_more(fx, &good, 0);
+  fx_redis(fx, "SET pulse:stream:s1 text");
+  assert_int_equal(col_wait(bad.c, PULSE_EVENT_READ_ERROR, 0)->status, PULSE_ERR_WRONG_TYPE);
+  for (size_t n = 1; n < 10; ++n) one_more(fx, &good, n);
+  assert_int_equal(col_count_kind(good.c, PULSE_EVENT_READ_ERROR), 0);
+  /* And nobody turns in circles: in two seconds of upkeep a loop would read thousands of times. */
+  int64_t upkeep = calls_of(fx, "evalsha"), reads = calls_of(fx, "xread");
+  fx_until(fx, calls_of(fx, "evalsha") >= upkeep + 6);
+  assert_in_range(calls_of(fx, "xread") - reads, 0, 60);
+  fx_redis(fx, "DEL pulse:stream:s1");
+  col_wait(bad.c, PULSE_EVENT_RECREATED, 0);
+  one_more(fx, &bad, 1);
+  one_more(fx, &good, 10);
+}
+
+static bool has_payload(collector *c, const char *payload) {
+  for (size_t i = 0; i < col_count(c); ++i) {
+    const ev *e = col_at(c, i);
+    if (e->kind == PULSE_EVENT_MESSAGE && strcmp(e->payload, payload) == 0) return true;
+  }
+  return false;
+}
+
+static void a_destroyed_group_is_made_anew_beside_others(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker first = start_worker(fx, engine, 1, &options);
+  worker second = start_worker(fx, engine, 2, &options);
+  for (size_t round = 0; round < 3; ++round) {
+    fx_redis(fx, "XGROUP DESTROY pulse:stream:s1 g");
+    col_wait(first.c, PULSE_EVENT_RECREATED, round);
+    char payload[24];
+    snprintf(payload, sizeof payload, "round %zu", round);
+    fx_add(first.stream, "n", payload);
+    fx_until(fx, has_payload(first.c, payload)); /* earlier ones may come again */
+    one_more(fx, &second, round);
+  }
+  assert_int_equal(col_count_kind(second.c, PULSE_EVENT_RECREATED), 0);
+  assert_int_equal(col_count_kind(second.c, PULSE_EVENT_MESSAGE), 3);
+}
+
+static void lost_connections_are_lost_for_none(void **state) {
+  fixture *fx = *state;
+  enum { kShared = 4, kRounds = 5 };
+  pulse_engine *engine = with_connections(fx, 2);
+  pulse_sink_options options = blocking(kLongMs);
+  worker workers[kShared];
+  for (size_t i = 0; i < kShared; ++i) workers[i] = start_worker(fx, engine, i, &options);
+  for (size_t round = 0; round <= kRounds; ++round) {
+    if (round > 0) fx_redis(fx, "CLIENT KILL TYPE normal SKIPME yes");
+    for (size_t i = 0; i < kShared; ++i) {
+      if (round > 0) col_wait(workers[i].c, PULSE_EVENT_RECONNECTED, round - 1);
+      /* An add may meet a connection that is not known to be gone. */
+      fx_until(fx, pulse_stream_add_wait(workers[i].stream, "n", 1, "p", 1, NULL, NULL,
+                                         TS_DEADLINE_MS, NULL) == PULSE_OK);
+    }
+    for (size_t i = 0; i < kShared; ++i) {
+      const ev *e = message(workers[i].c, round);
+      fx_until(fx, pulse_sink_ack_wait(workers[i].sink, &e->ack, 1, NULL, TS_DEADLINE_MS, NULL) ==
+                       PULSE_OK);
+    }
+  }
+  for (size_t i = 0; i < kShared; ++i) {
+    fx_until(fx, fx_pending(fx, workers[i].name, "g") == 0);
+    assert_int_equal(col_count_kind(workers[i].c, PULSE_EVENT_MESSAGE), kRounds + 1);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      BOTH_DRIVERS(all_on_one_connection),
+      BOTH_DRIVERS(all_sinks_on_one_connection),
+      BOTH_DRIVERS(sinks_on_two_connections),
+      BOTH_DRIVERS(each_event_goes_to_one_sink_of_a_group),
+      BOTH_DRIVERS(a_sink_that_is_full_keeps_nobody_waiting),
+      BOTH_DRIVERS(who_comes_and_goes_need_not_wait_for_the_others),
+      BOTH_DRIVERS(what_comes_while_a_sink_joins_is_not_overlooked),
+      BOTH_DRIVERS(a_paused_sink_does_not_stop_the_others),
+      BOTH_DRIVERS(a_key_of_another_type_harms_its_own_sink_only),
+      BOTH_DRIVERS(a_destroyed_group_is_made_anew_beside_others),
+      BOTH_DRIVERS(lost_connections_are_lost_for_none),
+  };
+  return cmocka_run_group_tests_name("read_connections", tests, fx_group_setup, fx_group_teardown);
+}
