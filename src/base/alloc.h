@@ -40,7 +40,7 @@ class LiveObject {
 
 // Installs hooks; all null restores malloc.  False while an object, or memory made through
 // custom hooks, is alive.
-bool set_allocator_hooks(const AllocatorHooks& hooks) noexcept;
+bool set_allocator_hooks(const AllocatorHooks& wanted) noexcept;
 
 // Throws std::bad_alloc; never returns null.
 void* allocate(size_t bytes);

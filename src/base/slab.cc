@@ -3,7 +3,7 @@
 namespace pulseengine {
 namespace {
 constexpr size_t kFirstChunk = 4096;
-constexpr size_t kMaxChunk = 256 * 1024;
+constexpr size_t kMaxChunk = size_t{256} * 1024;
 }  // namespace
 
 Slab::~Slab() {

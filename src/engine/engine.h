@@ -60,7 +60,7 @@ class EngineAttachment : public Allocated {
 class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionListener {
  public:
   // Starts connecting; with the thread driver, also the thread.
-  static Error open(EngineConfig config, Ref<Engine>* engine);
+  static Error open(EngineConfig config, Ref<Engine>* out);
 
   Engine& engine() { return *this; }  // as other objects have it
   const EngineConfig& config() const { return config_; }
@@ -166,7 +166,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void connection_ready(Connection& connection) override;
   void connection_lost(Connection& connection, const Error& error) override;
 
-  static void thread_main(void* engine);
+  static void thread_main(void* p);
   void run_tasks();
   void run_task(Task& task) noexcept;
   template <class F>

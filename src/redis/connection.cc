@@ -16,10 +16,10 @@ namespace {
 
 // Commands are moved to the socket's side in portions, so that those that
 // nobody wants any more can still be dropped when the peer is slow.
-constexpr size_t kSendWindow = 512 * 1024;
-constexpr size_t kReadChunk = 64 * 1024;
+constexpr size_t kSendWindow = size_t{512} * 1024;
+constexpr size_t kReadChunk = size_t{64} * 1024;
 // Bytes read in one turn before others get theirs.
-constexpr size_t kReadBudget = 4 * 1024 * 1024;
+constexpr size_t kReadBudget = size_t{4} * 1024 * 1024;
 constexpr int kMaxVectors = 64;
 
 constexpr uint16_t bit(Connection::State state) {
@@ -784,7 +784,7 @@ void Connection::flush() noexcept {
   try {
     int64_t earliest = kNever;
     if (state_ == State::ready && sending_.size() < kSendWindow) {
-      if (sending_.size() > 0) drop_abandoned();
+      if (!sending_.empty()) drop_abandoned();
       Vector<Ref<Command>> commands;
       bool taken = true;
       {

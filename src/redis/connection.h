@@ -134,7 +134,7 @@ class Connection : public Allocated {
   Error or_greeting_error(const Error& error) const;
   void retry_later();
   void fail_all(const Error& error);
-  void requeue_unanswered(const Error& error);
+  void requeue_unanswered(const Error& cause);
   void load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& buffer);
   void close_socket();
   bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest);

@@ -142,16 +142,16 @@ bool make_private_directory(const char* path, LocalProblem* problem) {
   }
   // O_NOFOLLOW: in a directory like /tmp others can put a link where this one should be.
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  struct stat status;
+  const bool closed_to_us = fd < 0 && errno == EACCES;  // as that of another user is
+  struct stat status {};
+  const bool known = fd >= 0 && fstat(fd, &status) == 0;
   bool good = false;
-  if (fd < 0 && errno == EACCES) {
+  if (closed_to_us || (known && status.st_uid != geteuid())) {
     fail(problem, 0, "belongs to another user", path);
   } else if (fd < 0) {
     fail(problem, 0, "is a link or a file, not a directory", path);
-  } else if (fstat(fd, &status) != 0) {
+  } else if (!known) {
     fail(problem, errno, "cannot be opened", path);
-  } else if (status.st_uid != geteuid()) {
-    fail(problem, 0, "belongs to another user", path);
   } else if ((status.st_mode & kOthers) != 0 && fchmod(fd, 0700) != 0) {
     fail(problem, errno, "is open to other users", path);
   } else {

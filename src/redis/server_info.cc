@@ -23,10 +23,10 @@ std::string_view field(std::string_view info, std::string_view name) {
   return {};
 }
 
-bool parse_version(std::string_view text, int* major, int* minor, int* patch) {
+bool parse_version(std::string_view text, int& major, int& minor, int& patch) {
   const char* p = text.data();
   const char* end = p + text.size();
-  for (int* part : {major, minor, patch}) {
+  for (int* part : {&major, &minor, &patch}) {
     auto result = std::from_chars(p, end, *part);
     if (result.ec != std::errc()) return false;
     p = result.ptr;
@@ -40,9 +40,9 @@ bool parse_version(std::string_view text, int* major, int* minor, int* patch) {
 ServerInfo ServerInfo::parse(std::string_view info) {
   ServerInfo server;
   server.known =
-      parse_version(field(info, "redis_version"), &server.major, &server.minor, &server.patch);
-  server.valkey = parse_version(field(info, "valkey_version"), &server.own_major, &server.own_minor,
-                                &server.own_patch);
+      parse_version(field(info, "redis_version"), server.major, server.minor, server.patch);
+  server.valkey = parse_version(field(info, "valkey_version"), server.own_major, server.own_minor,
+                                server.own_patch);
   return server;
 }
 

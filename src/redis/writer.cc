@@ -3,7 +3,7 @@
 namespace pulseengine {
 namespace {
 // From here on a reference costs less than a copy.
-constexpr size_t kReferenceFrom = 16 * 1024;
+constexpr size_t kReferenceFrom = size_t{16} * 1024;
 }  // namespace
 
 void CommandWriter::arg_id(uint64_t ms, uint64_t seq) {
