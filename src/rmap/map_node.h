@@ -23,19 +23,21 @@ class MapSlot {
  public:
   MapSlot() = default;
   explicit MapSlot(const MapEntry* entry) noexcept
-      : bits_(entry == nullptr ? 0 : reinterpret_cast<uintptr_t>(entry) | kEntry) {}
-  explicit MapSlot(const MapNode* node) noexcept : bits_(reinterpret_cast<uintptr_t>(node)) {}
+      : at_(entry == nullptr ? nullptr : reinterpret_cast<const char*>(entry) + kEntry) {}
+  explicit MapSlot(const MapNode* node) noexcept : at_(reinterpret_cast<const char*>(node)) {}
 
-  bool empty() const noexcept { return bits_ == 0; }
-  bool is_entry() const noexcept { return (bits_ & kEntry) != 0; }
-  bool is_node() const noexcept { return bits_ != 0 && !is_entry(); }
-  MapEntry* entry() const noexcept { return reinterpret_cast<MapEntry*>(bits_ - kEntry); }
-  MapNode* node() const noexcept { return reinterpret_cast<MapNode*>(bits_); }
-  bool operator==(MapSlot other) const noexcept { return bits_ == other.bits_; }
+  bool empty() const noexcept { return at_ == nullptr; }
+  bool is_entry() const noexcept { return (reinterpret_cast<uintptr_t>(at_) & kEntry) != 0; }
+  bool is_node() const noexcept { return !empty() && !is_entry(); }
+  MapEntry* entry() const noexcept {
+    return reinterpret_cast<MapEntry*>(const_cast<char*>(at_ - kEntry));
+  }
+  MapNode* node() const noexcept { return reinterpret_cast<MapNode*>(const_cast<char*>(at_)); }
+  bool operator==(MapSlot other) const noexcept { return at_ == other.at_; }
 
  private:
-  static constexpr uintptr_t kEntry = 1;  // allocations are aligned
-  uintptr_t bits_ = 0;
+  static constexpr uintptr_t kEntry = 1;  // allocations are aligned, so that the bit is free
+  const char* at_ = nullptr;
 };
 
 struct MapNode {
