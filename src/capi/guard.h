@@ -25,7 +25,9 @@ pulse_status guard(pulse_error* error, F f) noexcept {
 }
 
 inline Error null_argument(std::string_view what) {
-  return Error::make(PULSE_ERR_INVALID, 0, "{} must not be NULL", what);
+  Error error = Error::make(PULSE_ERR_INVALID, 0, "{} must not be NULL", what);
+  if (error.ok()) __builtin_unreachable();  // for those who analyse what callers do with null
+  return error;
 }
 
 // A sized struct of the caller: what it has of the fields is copied over the zeros of *out.  Null

@@ -11,7 +11,7 @@ namespace {
 
 // Writes of one turn that leave in one script run, at most.
 constexpr size_t kWritesPerRun = 512;
-constexpr size_t kBytesPerRun = 256 * 1024;
+constexpr size_t kBytesPerRun = size_t{256} * 1024;
 
 // Errors that only this script has.
 Error map_error(std::string_view text) {
