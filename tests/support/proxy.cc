@@ -205,8 +205,7 @@ void obey(ts_proxy* proxy) {
 void move_bytes(ts_proxy* proxy) {
   if (proxy->listener >= 0) accept_all(proxy);
   for (auto link = proxy->links.begin(); link != proxy->links.end();) {
-    const bool alive =
-        serve(proxy, &*link, TS_TO_SERVER) && serve(proxy, &*link, TS_TO_CLIENT);
+    const bool alive = serve(proxy, &*link, TS_TO_SERVER) && serve(proxy, &*link, TS_TO_CLIENT);
     if (alive && !(link->to_server.passed && link->to_client.passed)) {
       ++link;
       continue;
