@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Ends the program with the reason when a call has failed. */
-static void check(pulse_status status, const pulse_error *error, const char *what) {
+static inline void check(pulse_status status, const pulse_error *error, const char *what) {
   if (status == PULSE_OK) return;
   fprintf(stderr, "%s: %s [%s]\n", what,
           error->message[0] ? error->message : pulse_status_message(status),
@@ -17,7 +17,7 @@ static void check(pulse_status status, const pulse_error *error, const char *wha
 }
 
 /* Opens an engine on the URL in argv[1], by default a private server. */
-static pulse_engine *open_engine(int argc, char **argv, pulse_driver driver) {
+static inline pulse_engine *open_engine(int argc, char **argv, pulse_driver driver) {
   pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
   pulse_error error = PULSE_ERROR_INIT;
   pulse_engine *engine = NULL;
@@ -27,7 +27,7 @@ static pulse_engine *open_engine(int argc, char **argv, pulse_driver driver) {
   return engine;
 }
 
-static pulse_stream *open_stream(pulse_engine *engine, const char *name) {
+static inline pulse_stream *open_stream(pulse_engine *engine, const char *name) {
   pulse_error error = PULSE_ERROR_INIT;
   pulse_stream *stream = NULL;
   check(pulse_stream_open(engine, name, strlen(name), NULL, &stream, &error), &error, name);
@@ -35,7 +35,7 @@ static pulse_stream *open_stream(pulse_engine *engine, const char *name) {
 }
 
 /* Closes the engine and waits for what is under way. */
-static void close_engine(pulse_engine *engine) {
+static inline void close_engine(pulse_engine *engine) {
   pulse_error error = PULSE_ERROR_INIT;
   check(pulse_engine_close_wait(engine, 10000, &error), &error, "close");
   pulse_engine_unref(engine);

@@ -14,7 +14,7 @@ constexpr size_t kChangesPerVersion = 256;
 constexpr size_t kMaxQueuedBytes = 64 << 20;
 constexpr size_t kMaxHistoryBytes = 32 << 20;
 constexpr int64_t kFirstBackoffMs = 10;
-constexpr int64_t kLongestBackoffMs = 2000;
+constexpr int64_t kLongestBackoffMs = 1000;
 // How often a map that is too large is looked at.
 constexpr int64_t kLimitPauseMs = 5000;
 // Losses of the subscription within this time are one story.

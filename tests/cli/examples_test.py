@@ -47,6 +47,15 @@ class Examples(unittest.TestCase):
     def test_uv_loop(self):
         self.check("uv_loop", "^50 ticks, 50 seen; the loop has ended\n$")
 
+    def test_feature_flags(self):
+        self.check("feature_flags", "^new-checkout: none -> off\nnew-checkout: off -> on\n"
+                                    "the old checkout served 100000 or more requests, "
+                                    "then the new one took over\n$")
+
+    def test_shared_counter(self):
+        self.check("shared_counter",
+                   "^allowed 100, refused 20\nrefused 120 more without asking\n$")
+
     def test_a_server_that_cannot_be_is_an_error(self):
         done = subprocess.run([os.path.join(DIRECTORY, "example-read"), "nonsense:"],
                               capture_output=True, text=True, timeout=DEADLINE_S)

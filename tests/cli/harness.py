@@ -41,9 +41,14 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="pulse-cli-")
         self.socket = os.path.join(self.directory, "redis.sock")
         self.url = "unix://" + self.socket
+        self.options = options
+        self.start()
+
+    def start(self):
+        """Also again after its process has ended."""
         self.process = subprocess.Popen(
             [REDIS, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory,
-             "--save", "", "--appendonly", "no", *options],
+             "--save", "", "--appendonly", "no", *self.options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(self._answers, "redis-server answers")
 

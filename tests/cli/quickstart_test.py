@@ -5,9 +5,10 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 import unittest
 
-from harness import DEADLINE_S, Server, main
+from harness import CLI, DEADLINE_S, Server, main, until
 
 JOB = os.environ["PULSE_TEST_JOB"]
 SCRIPT = os.environ["PULSE_TEST_QUICKSTART"]
@@ -53,6 +54,14 @@ class Job(unittest.TestCase):
         self.assertGreater(self.number(output, "handled by consumer 1"), 0)
         self.assertGreater(self.number(output, "handled by consumer 3"), 0)
         self.assertRegex(output, r"publish to handling +p50 [\d.]+ ms, p99 [\d.]+ ms")
+        # So does the map that they count in.
+        self.assertEqual(self.number(output, "handled in all"), handled)
+        self.assertEqual(self.number(output, "miscounted"), 0)
+        flat = self.server.command("HGETALL", "map:quickstart-progress:content")
+        fields = dict(zip(flat[::2], flat[1::2]))
+        self.assertEqual(int(fields["total"]), handled)
+        self.assertEqual(fields["consumer 1"],
+                         str(self.number(output, "handled by consumer 1")))
         # What is in the server agrees.
         key = self.server.key("quickstart")
         self.assertEqual(self.server.command("XLEN", key), 50000)
@@ -60,6 +69,21 @@ class Job(unittest.TestCase):
         entry = self.server.command("XRANGE", key, "-", "+", "COUNT", 1)[0][1]
         self.assertEqual(entry, ["n", "status", "p", "2026-01-01 00:00:00 status installed "
                                  "package0:amd64 1.0", "t", "package0:amd64"])
+
+    def test_a_counter_that_is_wrong_is_an_error(self):
+        def spoil():
+            until(lambda: self.server.command("HGET", "map:quickstart-progress:content", "total"),
+                  "the first count")
+            subprocess.run([CLI, "--url", self.server.url, "map", "quickstart-progress", "incr",
+                            "total"], check=True, stdout=subprocess.PIPE)
+
+        spoiler = threading.Thread(target=spoil)
+        spoiler.start()
+        with write_lines(1) as file:
+            output = self.run_job(file.name, code=1)
+        spoiler.join()
+        self.assertEqual(self.number(output, "lost"), 0)
+        self.assertEqual(self.number(output, "miscounted"), 1)
 
     def test_longer_files_are_not_repeated_and_standard_input_works(self):
         with write_lines(50001) as file, open(file.name) as stdin:
@@ -72,6 +96,7 @@ class Job(unittest.TestCase):
         with write_lines(1) as file:
             self.assertIn("has events already", self.run_job(file.name, code=1))
         self.assertEqual(self.server.command("XLEN", self.server.key("quickstart")), 1)
+        self.assertEqual(self.server.command("KEYS", "map:quickstart-progress:*"), [])
 
     def test_a_dead_server_is_an_error(self):
         self.server.process.kill()

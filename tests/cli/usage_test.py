@@ -47,12 +47,38 @@ class Usage(ToolTest):
         ["stream", "info"],
         ["stream", "remove", "s"],
         ["stream", "remove", "s", "no-id"],
+        ["map"],
+        ["map", "m"],
+        ["map", "m", "frob"],
+        ["map", "bad name", "keys"],
+        ["map", "m", "get"],
+        ["map", "m", "get", "k", "more"],
+        ["map", "m", "set", "k"],
+        ["map", "m", "set", "", "v"],
+        ["map", "m", "set", "k=", "v"],
+        ["map", "m", "set", "k", "v", "--ttl", "soon"],
+        ["map", "m", "set", "k", "v", "--ttl", "1s", "--sliding-ttl", "1s"],
+        ["map", "m", "cas", "k", "test"],
+        ["map", "m", "incr", "k", "one"],
+        ["map", "m", "incr", "k", "9223372036854775808"],
+        ["map", "m", "remove", "k"],
+        ["map", "m", "reset", "--if", "k"],
+        ["map", "m", "watch", "k"],
+        ["map", "m", "watch", "--key", "a", "--prefix", "b"],
+        ["map", "m", "watch", "--count", "0"],
+        ["map", "m", "watch", "--max-unnoticed", "1ms"],
         ["local"],
         ["--url", "http://x", "ping"],
         ["--url", "redis://h?frob=1", "ping"],
         ["--timeout", "0", "ping"],
         ["local", "status", "--url", "redis://localhost"],
     ]
+
+    VERBS = [["add"], ["read"], ["sink"], ["stream", "info"], ["stream", "remove"],
+             ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"],
+             *[["map", "NAME", verb] for verb in (
+                 "get", "keys", "dump", "state", "watch", "set", "setnx", "cas", "incr", "append",
+                 "append-unique", "remove", "del", "cad", "reset", "destroy")]]
 
     def test_wrong_usage_is_2_with_a_message(self):
         for arguments in self.WRONG:
@@ -62,18 +88,15 @@ class Usage(ToolTest):
                 self.assertRegex(result.err, r"^pulseengine: .+")
 
     def test_help_of_every_verb_is_0_on_standard_output(self):
-        for verb in ([], ["add"], ["read"], ["sink"], ["stream"], ["stream", "info"],
-                     ["stream", "remove"], ["stream", "destroy"], ["ping"], ["local"],
-                     ["local", "status"], ["local", "stop"]):
+        for verb in ([], ["stream"], ["map"], ["local"], *self.VERBS):
             done = subprocess.run([CLI, *verb, "--help"], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stderr), (0, ""), verb)
-            self.assertIn("Usage: pulseengine", done.stdout)
+            self.assertIn("Usage: " + " ".join(["pulseengine", *verb]), done.stdout)
 
     def test_man_page_names_every_verb_and_option(self):
         man = subprocess.run([CLI, "--man"], capture_output=True, text=True, check=True).stdout
         plain = man.replace("\\-", "-")
-        for verb in (["add"], ["read"], ["sink"], ["stream", "info"], ["stream", "remove"],
-                     ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"]):
+        for verb in self.VERBS:
             self.assertIn('.SS "%s' % " ".join(verb), plain)
             text = subprocess.run([CLI, *verb, "--help"], capture_output=True, text=True).stdout
             options = re.findall(r"^  (?:-\w,)?(--[a-z-]+)", text, re.M)
@@ -103,7 +126,8 @@ class Failures(ToolTest):
             taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
             url = "redis://user:secret-word@127.0.0.1:%d" % taken.getsockname()[1]
             for arguments in (["ping"], ["add", "s", "n"], ["read", "s"], ["sink", "s", "g"],
-                              ["stream", "info", "s"]):
+                              ["stream", "info", "s"], ["map", "m", "set", "k", "v"],
+                              ["map", "m", "dump"], ["map", "m", "watch"]):
                 result = self.run_tool(*arguments, "--url", url, "--timeout", "300ms", code=1)
                 self.assertEqual(result.out, "")
                 self.assertIn("cannot reach the server", result.err)

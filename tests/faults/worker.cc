@@ -15,7 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "journal.h"
+#include "map_worker.h"
 #include "support.h"
 
 namespace faults {
@@ -25,25 +27,6 @@ constexpr int64_t kIdleMs = 20;        // so long an order may wait
 constexpr int64_t kTickMs = 4;         // of publishers
 constexpr int64_t kMostInFlight = 64;  // adds of a publisher
 constexpr size_t kBatch = 16;          // events handled between two acks
-
-class Arguments {
- public:
-  Arguments(int argc, char** argv) {
-    for (int i = 3; i < argc; i++) {
-      const std::string word = argv[i];
-      const size_t equals = word.find('=');
-      if (equals != std::string::npos) values_[word.substr(0, equals)] = word.substr(equals + 1);
-    }
-  }
-  std::string text(const std::string& name) const {
-    const auto found = values_.find(name);
-    return found == values_.end() ? std::string() : found->second;
-  }
-  int64_t number(const std::string& name) const { return strtoll(text(name).c_str(), nullptr, 10); }
-
- private:
-  std::map<std::string, std::string> values_;
-};
 
 std::string id_text(const pulse_event_id& id) {
   char text[PULSE_EVENT_ID_TEXT_BYTES];
@@ -489,6 +472,7 @@ int run_worker(int argc, char** argv) {
   if (role == "publisher") return Publisher(arguments).run();
   if (role == "consumer") return Consumer(arguments).run();
   if (role == "reader") return Reader(arguments).run();
+  if (role == "mapper") return run_map_worker(arguments);
   fprintf(stderr, "worker: no such role: %s\n", role.c_str());
   return 2;
 }

@@ -31,6 +31,7 @@ struct Link {
   int server = -1;
   Flow to_server;
   Flow to_client;
+  bool subscribed = false;  // the client has sent SUBSCRIBE
 };
 
 int index_of(int direction) { return direction == TS_TO_CLIENT ? 1 : 0; }
@@ -53,6 +54,7 @@ struct ts_proxy {
   bool stop = false;
   int stalled = 0;
   int dropped = 0;
+  bool drop_published = false;
   bool refuse = false;
   bool cut_everything = false;
   bool cut_armed[2] = {false, false};
@@ -103,15 +105,25 @@ void accept_all(ts_proxy* proxy) {
   }
 }
 
+// Whether bytes that come now in this direction get lost.
+bool is_dropped(const ts_proxy* proxy, const Link& link, int direction) {
+  if ((proxy->dropped & direction) != 0) return true;
+  return direction == TS_TO_CLIENT && link.subscribed && proxy->drop_published;
+}
+
 // Reads from `source` what may be forwarded; false when the connection has failed.
-bool take_in(ts_proxy* proxy, int direction, int source, Flow* flow) {
+bool take_in(ts_proxy* proxy, Link* link, int direction, int source, Flow* flow) {
   char buffer[65536];
   const ssize_t got = recv(source, buffer, sizeof buffer, 0);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got == 0) {
     flow->ended = true;
-  } else if ((proxy->dropped & direction) == 0) {
+  } else if (!is_dropped(proxy, *link, direction)) {
     flow->waiting.append(buffer, static_cast<size_t>(got));
+    if (direction == TS_TO_SERVER) {
+      const bool found = flow->waiting.find("\r\nSUBSCRIBE\r\n") != std::string::npos;
+      link->subscribed = link->subscribed || found;
+    }
   }
   return true;
 }
@@ -152,10 +164,14 @@ short events_for(ts_proxy* proxy, int reads, const Flow& in, int writes, const F
 }
 
 // One side of a connection: what it has sent, and what waits to be sent to it.
-bool serve(ts_proxy* proxy, int direction, int source, int target, Flow* flow) {
+bool serve(ts_proxy* proxy, Link* link, int direction) {
   if ((proxy->stalled & direction) != 0) return true;
+  const bool to_server = direction == TS_TO_SERVER;
+  const int source = to_server ? link->client : link->server;
+  const int target = to_server ? link->server : link->client;
+  Flow* flow = to_server ? &link->to_server : &link->to_client;
   if (!flow->ended && flow->waiting.size() < kBufferLimit &&
-      !take_in(proxy, direction, source, flow)) {
+      !take_in(proxy, link, direction, source, flow)) {
     return false;
   }
   return put_out(proxy, direction, target, flow);
@@ -189,8 +205,7 @@ void obey(ts_proxy* proxy) {
 void move_bytes(ts_proxy* proxy) {
   if (proxy->listener >= 0) accept_all(proxy);
   for (auto link = proxy->links.begin(); link != proxy->links.end();) {
-    const bool alive = serve(proxy, TS_TO_SERVER, link->client, link->server, &link->to_server) &&
-                       serve(proxy, TS_TO_CLIENT, link->server, link->client, &link->to_client);
+    const bool alive = serve(proxy, &*link, TS_TO_SERVER) && serve(proxy, &*link, TS_TO_CLIENT);
     if (alive && !(link->to_server.passed && link->to_client.passed)) {
       ++link;
       continue;
@@ -323,6 +338,10 @@ void ts_proxy_drop(ts_proxy* proxy, int directions, int on) {
   order(proxy, [&] {
     proxy->dropped = on != 0 ? proxy->dropped | directions : proxy->dropped & ~directions;
   });
+}
+
+void ts_proxy_drop_published(ts_proxy* proxy, int on) {
+  order(proxy, [&] { proxy->drop_published = on != 0; });
 }
 
 void ts_proxy_cut_all(ts_proxy* proxy) {

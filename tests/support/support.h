@@ -260,6 +260,8 @@ void ts_proxy_stall(ts_proxy* proxy, int directions);
 void ts_proxy_resume(ts_proxy* proxy, int directions);
 /* Bytes in these directions are read and thrown away while `on`. */
 void ts_proxy_drop(ts_proxy* proxy, int directions, int on);
+/* The same, only what comes for clients that have subscribed to a channel. */
+void ts_proxy_drop_published(ts_proxy* proxy, int on);
 /* Closes all connections on both sides (TCP: with a reset).  They are closed when it returns. */
 void ts_proxy_cut_all(ts_proxy* proxy);
 /* The connection that carries the bytes-th byte from now on in this direction (counted over all

@@ -7,9 +7,24 @@
 
 namespace cli {
 
+// "add", "map NAME get": a group's own arguments stand where they are written.
+inline std::string verb_path(const CLI::App& verb) {
+  const CLI::App* group = verb.get_parent();
+  if (!group) return verb.get_name();
+  std::string path = verb_path(*group);
+  for (const CLI::Option* option : group->get_options()) {
+    if (option->get_positional()) path += " " + option->get_name(true);
+  }
+  return path + " " + verb.get_name();
+}
+
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() { column_width(kColumn); }
+
+  std::string make_usage(const CLI::App* app, std::string) const override {
+    return CLI::Formatter::make_usage(app, verb_path(*app));
+  }
 
   std::string make_description(const CLI::App* app) const override {
     return wrap(CLI::Formatter::make_description(app), kWidth);

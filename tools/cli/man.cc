@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "help.h"
+
 namespace cli {
 namespace {
 
@@ -60,8 +62,9 @@ void put_options(std::string* page, const CLI::App& app, bool with_help) {
 }
 
 // "add STREAM NAME [PAYLOAD] [options]"
-std::string usage(const CLI::App& verb, const std::string& path) {
-  std::string text = path;
+std::string usage(const CLI::App& verb) {
+  std::string text = verb_path(verb);
+  text.erase(0, text.find(' ') + 1);  // the program
   for (const CLI::Option* option : visible_options(verb)) {
     if (!option->get_positional()) continue;
     std::string name = option->get_name(true);
@@ -71,14 +74,13 @@ std::string usage(const CLI::App& verb, const std::string& path) {
   return text + " [options]";
 }
 
-void put_verbs(std::string* page, const CLI::App& app, const std::string& prefix) {
+void put_verbs(std::string* page, const CLI::App& app) {
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const std::string path = prefix + verb->get_name();
     if (!verb->get_subcommands([](const CLI::App*) { return true; }).empty()) {
-      put_verbs(page, *verb, path + " ");
+      put_verbs(page, *verb);
       continue;
     }
-    *page += ".SS " + argument(usage(*verb, path)) + "\n";
+    *page += ".SS " + argument(usage(*verb)) + "\n";
     *page += quoted(verb->get_description()) + "\n";
     put_options(page, *verb, false);
   }
@@ -129,12 +131,51 @@ of them, null if the server cannot tell);
 .BR exit_status " and " retry_ms );
 .BR read_error .
 Further keys and notices may be added.
+.TP
+Maps
+Values and lists that are no UTF\-8 come as
+.BR value_base64 ", " previous_base64 ", " old_base64 ", " values_base64 .
+In
+.B dump
+such values stand in
+.B map_base64
+(key to value), and entries with such keys in
+.B entries_base64
+(pairs of both).
+.B rev
+is the revision of the map, null when nothing was written.
+.TP
+Watches of maps
+A change has
+.B op
+.RB ( set ", " delete ", " reset " or " destroy ),
+.BR key ", " value ", " old
+(null where there is none) and
+.BR rev .
+A state has
+.B state
+.RB ( syncing ", " synced " or " stale ),
+.B rev
+and
+.B reason
+.RB ( disconnected ", " silent ", " missed ", " disagrees ", " malformed ", " limit ", " wrong_type ,
+.BR refused ", " no_memory
+or null), perhaps
+.BR message .
+.B synced
+comes when all up to its
+.B rev
+was printed. The notice
+.B rewound
+(with
+.BR before " and " rev )
+says that the server has lost data.
 .SH DURATIONS AND TIMES
 Durations are written as in Go: 250ms, 1.5s, 1m30s, 24h. Times are RFC 3339 (2026\-01\-02T15:04:05Z,
 with fraction and offset if need be) or Unix milliseconds.
 .SH SIGNALS
 SIGINT and SIGTERM end
-.BR read ", " sink " and " "add \-\-lines"
+.BR read ", " sink ", " "map watch" " and " "add \-\-lines"
 cleanly: sinks hand back what they have not acked, and the exit status is 0. When nobody reads
 standard output any more, they end the same way; an event whose line was not written is not acked.
 .SH EXIT STATUS
@@ -165,6 +206,13 @@ Handle each event once, on as many machines as this runs on:
 .nf
     pulseengine sink orders mailer \-\-exec ./send\-mail
 .fi
+.PP
+Keep settings in a map, and follow them:
+.PP
+.nf
+    pulseengine map flags set dark\-mode on
+    pulseengine map flags watch
+.fi
 )roff";
 
 }  // namespace
@@ -173,13 +221,13 @@ std::string man_page(const CLI::App& app) {
   const std::string version = PULSE_VERSION_STRING;
   std::string page =
       ".TH PULSEENGINE 1 \"\" \"Pulse " + version + "\" \"User Commands\"\n.nh\n.ad l\n";
-  page += ".SH NAME\npulseengine \\- publish and receive events of Pulse streams\n";
+  page += ".SH NAME\npulseengine \\- Pulse streams and replicated maps from the command line\n";
   page += ".SH SYNOPSIS\n.B pulseengine\n[options]\n.I verb\n[arguments]\n";
   page += ".SH DESCRIPTION\n" + quoted(app.get_description()) + "\n";
   page += ".SH OPTIONS\n";
   put_options(&page, app, true);
   page += ".SH VERBS\n";
-  put_verbs(&page, app, "");
+  put_verbs(&page, app);
   return page + kRest;
 }
 

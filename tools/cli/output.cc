@@ -11,16 +11,6 @@
 namespace cli {
 namespace {
 
-// A text member; bytes that are no UTF-8 are replaced, and kept in full beside it.
-void put_text(Json* json, const char* key, std::string_view bytes) {
-  if (is_utf8(bytes)) {
-    (*json)[key] = bytes;
-  } else {
-    (*json)[key] = to_utf8(bytes);
-    (*json)[std::string(key) + "_base64"] = to_base64(bytes);
-  }
-}
-
 // Name to value; a name that comes more than once has a list of its values.
 Json headers_json(const pulse_event& event) {
   Json headers = Json::object();
@@ -73,6 +63,23 @@ size_t Output::flush() {
   return lines;
 }
 
+void put_text(Json* json, const std::string& key, std::string_view bytes) {
+  if (is_utf8(bytes)) {
+    (*json)[key] = bytes;
+  } else {
+    (*json)[key] = to_utf8(bytes);
+    (*json)[key + "_base64"] = to_base64(bytes);
+  }
+}
+
+void put_bytes(Json* json, const std::string& key, std::string_view bytes) {
+  if (is_utf8(bytes)) {
+    (*json)[key] = bytes;
+  } else {
+    (*json)[key + "_base64"] = to_base64(bytes);
+  }
+}
+
 Json id_or_null(const pulse_event_id& id) {
   if (id.ms == 0 && id.seq == 0) return nullptr;
   char text[PULSE_EVENT_ID_TEXT_BYTES];
@@ -89,13 +96,9 @@ Json event_json(const pulse_event& event) {
   } else {
     json["topic"] = nullptr;
   }
-  const std::string_view payload =
-      event.payload ? std::string_view(event.payload, event.payload_len) : std::string_view();
-  if (is_utf8(payload)) {
-    json["payload"] = payload;
-  } else {
-    json["payload_base64"] = to_base64(payload);
-  }
+  put_bytes(
+      &json, "payload",
+      event.payload ? std::string_view(event.payload, event.payload_len) : std::string_view());
   json["headers"] = headers_json(event);
   if (event.deliveries > 0) json["deliveries"] = event.deliveries;
   return json;

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cli {
@@ -32,6 +33,12 @@ class Output {
   std::vector<size_t> ends_;  // of the lines in buffer_
   bool ended_ = false;
 };
+
+// A text member; bytes that are no UTF-8 are replaced, and kept in full beside it as KEY_base64.
+void put_text(Json* json, const std::string& key, std::string_view bytes);
+
+// Bytes as KEY when they are UTF-8, else as KEY_base64.
+void put_bytes(Json* json, const std::string& key, std::string_view bytes);
 
 // The id as "ms-seq", or null for 0-0.
 Json id_or_null(const pulse_event_id& id);

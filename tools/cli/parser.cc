@@ -1,27 +1,19 @@
 #include "parser.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
 
+#include "commands.h"
 #include "failure.h"
 #include "help.h"
 #include "man.h"
-#include "verbs.h"
 
-// The only file besides man.cc that knows CLI11, which takes long to compile.
+// Only the parser_*.cc and man.cc besides know CLI11, which takes long to compile.
 
 namespace cli {
 namespace {
-
-struct Commands {
-  explicit Commands(CLI::App* a) : app(a) {}
-  CLI::App* app;
-  GlobalOptions global;
-  std::function<int()> run;  // of the verb that was given
-};
 
 void add_global_options(CLI::App* app, GlobalOptions* global) {
   const char* url = std::getenv("PULSE_URL");
@@ -55,10 +47,7 @@ void add_receive_options(CLI::App* verb, ReceiveArguments* arguments,
   pattern_option->type_name("RE")->excludes(topic_option);
   verb->add_option("--count", arguments->count, "End after this many events")
       ->type_name("N")
-      ->check([](const std::string& text) {
-        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-        return std::string(digits && text != "0" ? "" : "write a number from 1 on");
-      });
+      ->check(check_count);
   // Seen, not "not empty": an empty topic is a topic.
   topic_option->each([arguments](const std::string&) { arguments->has_topic = true; });
   pattern_option->each([arguments](const std::string&) { arguments->has_pattern = true; });
@@ -218,7 +207,8 @@ int print_man(const CLI::App& app) {
 std::function<int()> parse(int argc, char** argv) {
   // Both live on in the function that is returned.
   auto app = std::make_shared<CLI::App>(
-      "Publishes and receives events of Pulse streams, which live in a Redis or Valkey server. "
+      "Publishes and receives events of Pulse streams, and reads, changes and watches replicated "
+      "maps, which live in a Redis or Valkey server. "
       "Prints JSON, one object to a line.",
       "pulseengine");
   auto commands = std::make_shared<Commands>(app.get());
@@ -227,10 +217,13 @@ std::function<int()> parse(int argc, char** argv) {
   app->add_flag("--man", man, "Print the man page")->group("");
   app->formatter(std::make_shared<HelpFormatter>());
   app->fallthrough();
+  // One verb: the names of others are arguments then.
+  app->require_subcommand(0, 1);
   register_add(commands.get());
   register_read(commands.get());
   register_sink(commands.get());
   register_stream(commands.get());
+  register_map(commands.get());
   register_ping(commands.get());
   register_local(commands.get());
   try {

@@ -63,6 +63,15 @@ StreamHandle Session::open_stream(const std::string& name, const pulse_stream_op
   return StreamHandle(stream);
 }
 
+MapHandle Session::join_map(const std::string& name, const pulse_map_options& options,
+                            const pulse_target* target) {
+  pulse_error error = PULSE_ERROR_INIT;
+  pulse_map* map = nullptr;
+  check(pulse_map_join(engine(), name.data(), name.size(), &options, target, &map, &error), error,
+        "map '" + name + "'");
+  return MapHandle(map);
+}
+
 Wake Session::wait(int input_fd, int64_t timeout_ms) {
   if (Signals::stop_requested()) return Wake::kStop;
   struct pollfd fds[4] = {

@@ -36,6 +36,10 @@ class Session {
 
   StreamHandle open_stream(const std::string& name, const pulse_stream_options* options = nullptr);
 
+  // Joins the map; `target` (may be null) gets its states.
+  MapHandle join_map(const std::string& name, const pulse_map_options& options,
+                     const pulse_target* target = nullptr);
+
   // Waits for the queue, or `input_fd` unless it is -1; timeout_ms -1 = for ever.
   Wake wait(int input_fd, int64_t timeout_ms);
 

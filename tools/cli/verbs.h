@@ -60,6 +60,26 @@ struct StreamArguments {
   std::vector<std::string> ids;
 };
 
+// Of all verbs of maps; each has its part of them.
+struct MapArguments {
+  std::string map;
+  std::string key;
+  std::string value;
+  std::string test;
+  std::vector<std::string> items;
+  std::vector<std::string> conditions;  // KEY=VALUE
+  std::string delta = "1";
+  std::string ttl;
+  std::string sliding_ttl;
+  std::string max_unnoticed;
+  std::string prefix;
+  bool has_key = false;
+  bool has_prefix = false;
+  bool list = false;
+  bool wait_synced = false;
+  uint64_t count = 0;  // 0 = no limit
+};
+
 // Each returns the exit code, or throws a Failure.
 int add(const GlobalOptions& global, const AddArguments& arguments);
 int read(const GlobalOptions& global, ReadArguments arguments);
@@ -67,6 +87,22 @@ int sink(const GlobalOptions& global, SinkArguments arguments);
 int stream_info(const GlobalOptions& global, const StreamArguments& arguments);
 int stream_remove(const GlobalOptions& global, const StreamArguments& arguments);
 int stream_destroy(const GlobalOptions& global, const StreamArguments& arguments);
+int map_get(const GlobalOptions& global, const MapArguments& arguments);
+int map_keys(const GlobalOptions& global, const MapArguments& arguments);
+int map_dump(const GlobalOptions& global, const MapArguments& arguments);
+int map_state(const GlobalOptions& global, const MapArguments& arguments);
+int map_watch(const GlobalOptions& global, const MapArguments& arguments);
+int map_set(const GlobalOptions& global, const MapArguments& arguments);
+int map_set_if_absent(const GlobalOptions& global, const MapArguments& arguments);
+int map_compare_and_set(const GlobalOptions& global, const MapArguments& arguments);
+int map_increment(const GlobalOptions& global, const MapArguments& arguments);
+int map_append(const GlobalOptions& global, const MapArguments& arguments);
+int map_append_unique(const GlobalOptions& global, const MapArguments& arguments);
+int map_remove(const GlobalOptions& global, const MapArguments& arguments);
+int map_delete(const GlobalOptions& global, const MapArguments& arguments);
+int map_compare_and_delete(const GlobalOptions& global, const MapArguments& arguments);
+int map_reset(const GlobalOptions& global, const MapArguments& arguments);
+int map_destroy(const GlobalOptions& global, const MapArguments& arguments);
 int ping(const GlobalOptions& global);
 int local_status(const GlobalOptions& global);
 int local_stop(const GlobalOptions& global);

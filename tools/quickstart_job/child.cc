@@ -23,8 +23,10 @@ Child::Child(const std::string& name, const std::string& role, const Settings& s
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, orders[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&files, reports[1], STDOUT_FILENO);
-  std::vector<std::string> texts = {"quickstart-job", role,       "--url",
-                                    settings.url,     "--stream", settings.stream};
+  std::vector<std::string> texts = {"quickstart-job", role,
+                                    "--url",          settings.url,
+                                    "--stream",       settings.stream,
+                                    "--number",       std::to_string(settings.consumer)};
   std::vector<char*> arguments;
   for (std::string& text : texts) arguments.push_back(&text[0]);
   arguments.push_back(nullptr);

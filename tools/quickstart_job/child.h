@@ -14,8 +14,8 @@ namespace job {
 
 class Child {
  public:
-  // Starts this program in the role ("--consumer" or "--reader").  To be called before this
-  // process has threads of its own.
+  // Starts this program in the role ("--consumer", with its number in the settings, or "--reader").
+  // To be called before this process has threads of its own.
   Child(const std::string& name, const std::string& role, const Settings& settings);
   ~Child();  // kills it if it still runs
   Child(const Child&) = delete;

@@ -14,6 +14,7 @@ namespace job {
 struct Settings {
   std::string url;
   std::string stream = "quickstart";
+  int consumer = 0;  // which one this process is, from 1 on
 };
 
 constexpr char kSinkName[] = "workers";
@@ -41,6 +42,7 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  pulse_engine* engine() { return engine_; }
   pulse_queue* queue() { return queue_; }
   pulse_stream* stream() { return stream_; }
   pulse_target target() const;

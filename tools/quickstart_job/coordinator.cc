@@ -8,6 +8,7 @@
 
 #include "child.h"
 #include "lines.h"
+#include "progress.h"
 #include "publisher.h"
 #include "screen.h"
 #include "tally.h"
@@ -27,16 +28,20 @@ class Job {
   Job(const Settings& settings, Lines* lines) : lines_(*lines) {
     // The processes first: they are made before this one has threads.
     for (int i = 1; i <= kConsumers; ++i) {
+      Settings of_child = settings;
+      of_child.consumer = i;
       children_.push_back(
-          std::make_unique<Child>("consumer " + std::to_string(i), "--consumer", settings));
+          std::make_unique<Child>("consumer " + std::to_string(i), "--consumer", of_child));
     }
     children_.push_back(std::make_unique<Child>("the reader", "--reader", settings));
     connection_ = std::make_unique<Connection>(settings);
     publisher_ = std::make_unique<Publisher>(connection_.get(), lines);
+    progress_ = std::make_unique<ProgressReader>(connection_.get(), settings);
   }
 
   bool run() {
     check_new_stream();
+    progress_->reset();
     while (ready_ < children_.size()) wait(kTimeoutMs, "the workers do not get ready");
     screen_.message("server " + connection_->server() + "; consumers " +
                     std::to_string(child(1).pid()) + ", " + std::to_string(child(2).pid()) + ", " +
@@ -50,8 +55,10 @@ class Job {
       screen_.progress(*publisher_, tally_, lines_.expected());
     }
     stop();
-    const Verdict verdict = tally_.compare(publisher_->all());
-    print_table(&screen_, *publisher_, &tally_, verdict);
+    const Progress progress = progress_->read_all();
+    Verdict verdict = tally_.compare(publisher_->all());
+    verdict.miscounted = tally_.compare(progress);
+    print_table(&screen_, *publisher_, progress, &tally_, verdict);
     const bool done = publisher_->done() && killed_;
     if (!done) screen_.message("the job did not come to its end");
     return done && verdict.ok();
@@ -151,6 +158,7 @@ class Job {
   std::vector<std::unique_ptr<Child>> children_;  // the consumers, then the reader
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<ProgressReader> progress_;
   Tally tally_{kConsumers + 1};
   uint64_t ready_ = 0;
   uint64_t last_progress_ns_ = 0;

@@ -1,6 +1,7 @@
 // quickstart-job: the job that tools/quickstart runs.  See docs and `tools/quickstart --help`.
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cstdio>
@@ -34,6 +35,8 @@ int run(int argc, char** argv) {
       role = Role::kConsumer;
     } else if (argument == "--reader") {
       role = Role::kReader;
+    } else if (argument == "--number" && i + 1 < argc) {  // given to consumers by the coordinator
+      settings.consumer = atoi(argv[++i]);
     } else if ((argument == "--url" || argument == "--stream") && i + 1 < argc) {
       (argument == "--url" ? settings.url : settings.stream) = argv[++i];
     } else if (path.empty() && (argument == "-" || argument[0] != '-')) {

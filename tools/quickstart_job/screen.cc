@@ -56,7 +56,8 @@ void Screen::message(const std::string& text) {
   fflush(stdout);
 }
 
-void print_table(Screen* screen, const Publisher& publisher, Tally* tally, const Verdict& verdict) {
+void print_table(Screen* screen, const Publisher& publisher, const Progress& progress, Tally* tally,
+                 const Verdict& verdict) {
   const auto row = [&](const std::string& name, uint64_t number, const std::string& remark) {
     screen->message(
         format("  %-24s %12s   %s", name.c_str(), with_commas(number).c_str(), remark.c_str()));
@@ -81,8 +82,13 @@ void print_table(Screen* screen, const Publisher& publisher, Tally* tally, const
         i == kVictim ? format("until it was killed, holding %s that were not acked",
                               with_commas(one.held).c_str())
                      : format("of them %s redelivered", with_commas(one.redelivered).c_str());
-    row("handled by consumer " + std::to_string(i), one.handled, remark);
+    row("handled by consumer " + std::to_string(i), progress.handled[static_cast<size_t>(i) - 1],
+        remark);
   }
+  row("handled in all", progress.total,
+      format("these four from the local copy of the map, synced at revision %s",
+             with_commas(progress.revision).c_str()));
+  row("miscounted", verdict.miscounted, "of the four, compared with the consumers' own reports");
   row("redelivered", redelivered, "handed out again, most of them the killed consumer's");
   row("handled twice", verdict.twice, "handled, but not acked, before the kill");
   row("lost", verdict.lost, "every published id looked up among the handled ones");

@@ -30,7 +30,9 @@ class Screen {
 // "12,345"
 std::string with_commas(uint64_t number);
 
-void print_table(Screen* screen, const Publisher& publisher, Tally* tally, const Verdict& verdict);
+// What the consumers handled comes from the map.
+void print_table(Screen* screen, const Publisher& publisher, const Progress& progress, Tally* tally,
+                 const Verdict& verdict);
 
 }  // namespace job
 

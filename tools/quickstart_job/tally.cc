@@ -43,6 +43,14 @@ void Tally::handled(int consumer, const Record& record) {
   }
 }
 
+uint64_t Tally::compare(const Progress& progress) const {
+  uint64_t wrong = progress.total == handled_.size() ? 0 : 1;
+  for (size_t i = 0; i < progress.handled.size(); ++i) {
+    if (progress.handled[i] != consumers_[i + 1].handled) ++wrong;
+  }
+  return wrong;
+}
+
 Verdict Tally::compare(const std::vector<Published>& published_in_order) const {
   Verdict verdict;
   verdict.published = published_in_order.size();

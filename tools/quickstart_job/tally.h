@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "progress.h"
 #include "publisher.h"
 #include "report.h"
 
@@ -27,13 +28,14 @@ struct Verdict {
   uint64_t reader_missed = 0;  // published, and not seen by the reader
   uint64_t reader_twice = 0;
   uint64_t reader_disorder = 0;
-  double p50_ms = 0;  // from the call that published to the first handling
+  uint64_t miscounted = 0;  // counters of the map that differ from what was reported
+  double p50_ms = 0;        // from the call that published to the first handling
   double p99_ms = 0;
   double max_ms = 0;
 
   bool ok() const {
     return lost == 0 && altered == 0 && unknown == 0 && reader_missed == 0 && reader_twice == 0 &&
-           reader_disorder == 0;
+           reader_disorder == 0 && miscounted == 0;
   }
 };
 
@@ -51,6 +53,9 @@ class Tally {
   uint64_t total_seen() const { return seen_.size(); }
   const std::vector<uint64_t>& notices() const { return notices_; }
   uint64_t last_handled_ns() const { return last_handled_ns_; }
+
+  // How many counters of the map differ from what the consumers reported.
+  uint64_t compare(const Progress& progress) const;
 
   // Compares all by their ids.
   Verdict compare(const std::vector<Published>& published) const;

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "progress.h"
 #include "report.h"
 
 namespace job {
@@ -68,11 +69,11 @@ void report_other(const pulse_event& event, Reporter* reporter) {
   }
 }
 
-// Handles events: here that means to look at every byte.  An event is reported, then acked.
+// Handles events: here that means to look at every byte.  An event is reported, counted, and acked.
 class Consumer {
  public:
-  Consumer(Connection* connection, Reporter* reporter)
-      : connection_(*connection), reporter_(*reporter) {
+  Consumer(Connection* connection, Reporter* reporter, ProgressWriter* progress)
+      : connection_(*connection), reporter_(*reporter), progress_(*progress) {
     pulse_sink_options options = PULSE_SINK_OPTIONS_INIT;
     options.start = PULSE_START_OLDEST;
     options.ack_grace_ms = kGraceMs;
@@ -114,6 +115,7 @@ class Consumer {
       handled.push_back(events[i].ack);
     }
     reporter_.flush();
+    progress_.add(handled.size());
     if (holding_) {
       if (held_ >= kHoldEvents || (held_ > 0 && n == 0)) wait_to_be_killed();
     } else if (!handled.empty()) {
@@ -130,6 +132,7 @@ class Consumer {
 
   // The engine goes on reading and renewing in its own thread, as in a handler that hangs.
   void wait_to_be_killed() {
+    progress_.flush();
     const uint64_t waiting = pulse_queue_size(connection_.queue());
     reporter_.add(plain_record(RecordKind::kHolding, held_ + waiting));
     reporter_.flush();
@@ -152,10 +155,12 @@ class Consumer {
       }
     }
     reporter_.flush();
+    progress_.flush();
   }
 
   Connection& connection_;
   Reporter& reporter_;
+  ProgressWriter& progress_;
   pulse_sink* sink_ = nullptr;
   bool holding_ = false;
   uint64_t held_ = 0;  // events taken since then
@@ -166,7 +171,8 @@ class Consumer {
 int run_consumer(const Settings& settings) {
   Connection connection(settings);
   Reporter reporter(STDOUT_FILENO);
-  Consumer(&connection, &reporter).run();
+  ProgressWriter progress(&connection, settings, progress_key(settings.consumer));
+  Consumer(&connection, &reporter, &progress).run();
   connection.close();
   return 0;
 }

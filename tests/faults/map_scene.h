@@ -1,0 +1,114 @@
+// A scene with a map: a real server, and worker processes (map_worker.h) that write to one map at
+// random, each with a replica and a watch of its own.
+//
+// MapScene::settle() holds what they show against the server's own hash, and finish() what they
+// have ever claimed against the history of that hash:
+//   - a replica that said "synced" was, at its revision, what the hash was at that revision
+//   - so was what the changes told by a watch add up to; its revisions have no holes but at a
+//     resynchronisation, and its old values are right
+//   - afterwards all replicas get back in step, and equal the hash byte for byte
+#ifndef PULSE_TESTS_FAULTS_MAP_SCENE_H
+#define PULSE_TESTS_FAULTS_MAP_SCENE_H
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "journal.h"
+#include "map_history.h"
+#include "support.h"
+
+namespace faults {
+
+struct MapClaim {
+  uint64_t revision = 0, digest = 0;
+  int64_t ms = 0;
+};
+
+// A worker process as the test sees it.
+struct MapWorkerSeen {
+  ~MapWorkerSeen() { ts_process_free(process); }
+
+  std::string name;
+  ts_process* process = nullptr;
+  std::unique_ptr<JournalReader> journal;
+  std::vector<MapClaim> synced, watched;
+  bool in_step = false;  // the last of `synced` still holds
+  std::vector<int> reasons;
+  std::vector<std::string> broken;
+  int64_t rewinds = 0, resyncs = 0, writes = 0, failed = 0, unknown = 0, disconnects = -1;
+  int64_t quiet_ms = -1;
+};
+
+class MapScene {
+ public:
+  explicit MapScene(const ts_server_options& options = {}, int64_t ttl_ms = 0);
+  ~MapScene();
+  MapScene(const MapScene&) = delete;
+  MapScene& operator=(const MapScene&) = delete;
+
+  ts_server* server() const { return server_; }
+  const MapHistory& history() const { return *history_; }
+  // Five processes: two whose replica is used by four threads, three with asynchronous writes,
+  // under both drivers.  They are in step, and write, when it returns.
+  void start(const char* url = nullptr);
+  std::vector<std::unique_ptr<MapWorkerSeen>>& workers() { return workers_; }
+
+  void order(MapWorkerSeen& worker, const std::string& text);
+  void order_all(const std::string& text);
+  int64_t random(int64_t least, int64_t most);
+  void pass(int64_t milliseconds);
+  bool until(const char* what, const std::function<bool()>& condition);
+  // Waits until so many more writes than now have ended well.
+  void progress(int64_t writes);
+  int64_t total(const std::function<int64_t(const MapWorkerSeen&)>& count) const;
+  // Whether any worker gave this reason for being out of step.
+  bool gave(int reason) const;
+
+  // The answer of the server, which must be no error.
+  void command(const std::vector<std::string>& words);
+
+  // The server dies and comes back with the data of its last SAVE.  The workers, who have come
+  // through this proxy, are cut off before, and come back after the history has begun anew: what
+  // they can see is known, and what has another content now was theirs before.
+  void rewind(ts_proxy* proxy);
+
+  // The fault is over: the workers stop writing, and get back in step.
+  void settle(const char* fault);
+  void go();
+  // Ends all workers, and checks all that they have claimed.
+  void finish();
+
+ private:
+  struct Hash {
+    MapContent content;
+    uint64_t revision = 0;
+  };
+
+  MapWorkerSeen& start_worker(const char* url, int64_t rate, int64_t threads);
+  void collect();
+  void record(MapWorkerSeen& worker, const JournalReader::Words& words);
+  Hash load() const;
+  bool all_equal(Hash* hash);
+  void compare_dumps(const Hash& hash);
+  void check(const MapWorkerSeen& worker, const std::vector<MapClaim>& claims, const char* what);
+
+  const uint64_t seed_;
+  std::mt19937_64 random_;
+  ts_server* const server_;
+  const int64_t ttl_ms_;
+  std::string directory_;
+  std::unique_ptr<MapHistory> history_;
+  std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
+  bool failed_ = false;
+  int64_t checked_ = 0, unknown_ = 0;
+};
+
+}  // namespace faults
+
+#endif

@@ -1,0 +1,339 @@
+// Replicated maps: many processes write at random, while everything that can break does.
+#include <pulseengine/map.h>
+#include <signal.h>
+
+#include <filesystem>
+
+#include "map_scene.h"
+
+namespace faults {
+namespace {
+
+constexpr char kKey[] = "map:m:content";
+constexpr char kChannel[] = "map:m:updates";
+
+struct ProxyFree {
+  void operator()(ts_proxy* proxy) const { ts_proxy_free(proxy); }
+};
+using Proxy = std::unique_ptr<ts_proxy, ProxyFree>;
+
+// The time that random writes go on, all in all.
+int64_t writing_ms() { return std::max<int64_t>(ts_scaled(20000), 3000); }
+// The same, while one fault happens again and again.
+int64_t faulty_ms() { return std::max<int64_t>(ts_scaled(6000), 2000); }
+
+void kill_subscriptions(MapScene& scene) { scene.command({"CLIENT", "KILL", "TYPE", "pubsub"}); }
+
+// What no writer ever publishes.  Nothing of it says the revision that is to come, which is all
+// that a replica can go by.
+void forge(MapScene& scene) {
+  static const std::string kForged[] = {
+      std::string("set:\xff\xff\xff\x7fk", 9),        // longer than the message
+      std::string("set:\x01\0\0\0k\x01\0\0\0v", 14),  // no revision
+      std::string("del:\x01\0\0\0k\x03\0\0\0"
+                  "12x",
+                  16),  // no number
+      "rename:7",
+      "",
+      "reset:9223372036854775808",
+      std::string("set:\x01\0\0\0k\x01\0\0\0v\x13\0\0\0"
+                  "9223372036854775808",
+                  37),
+  };
+  scene.command({"PUBLISH", kChannel, kForged[scene.random(0, 6)]});
+  // A hole, and a message of long ago.
+  const uint64_t ahead = scene.history().revision() + 1000000;
+  scene.command({"PUBLISH", kChannel, "reset:" + std::to_string(ahead)});
+  scene.command({"PUBLISH", kChannel, "reset:1"});
+}
+
+void put_foreign_fields(MapScene& scene) {
+  scene.command({"HSET", kKey, "=foreign", std::to_string(scene.random(0, 1000000))});
+  scene.command({"HSET", kKey, "a=b", "x", "", "no key"});
+}
+
+// The hash is gone for a while, and what is there is no hash.  False if there is none.
+bool put_another_type(MapScene& scene) {
+  static const char kScript[] =
+      "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end "
+      "redis.call('RENAME', KEYS[1], KEYS[2]) redis.call('SET', KEYS[1], 'x') return 1";
+  return ts_command_integer(scene.server(), "EVAL", kScript, "2", kKey, "aside", nullptr) == 1;
+}
+
+void put_hash_back(MapScene& scene) { scene.command({"RENAME", "aside", kKey}); }
+
+// --- without faults ------------------------------------------------------------------
+
+TEST(Maps, RandomWrites) {
+  MapScene scene;
+  scene.start();
+  const int64_t end = ts_now_ms() + writing_ms();
+  while (ts_now_ms() < end) scene.pass(200);
+  scene.settle("no fault");
+  scene.finish();
+  for (const auto& worker : scene.workers()) {
+    EXPECT_EQ(worker->failed + worker->unknown, 0) << worker->name;
+    EXPECT_EQ(worker->reasons.size(), 0u) << worker->name << " was out of step";
+    EXPECT_EQ(worker->rewinds, 0) << worker->name;
+  }
+}
+
+// --- one fault at a time -----------------------------------------------------------------
+
+TEST(Maps, SubscriptionsAreKilled) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end; scene.pass(100)) {
+    kill_subscriptions(scene);
+  }
+  scene.progress(100);
+  kill_subscriptions(scene);
+  scene.settle("subscriptions killed");
+  scene.finish();
+  EXPECT_TRUE(scene.gave(PULSE_MAP_REASON_DISCONNECTED));
+  EXPECT_EQ(scene.total([](const MapWorkerSeen& w) { return w.rewinds + w.failed + w.unknown; }),
+            0);
+}
+
+TEST(Maps, PublishedBytesAreDropped) {
+  MapScene scene;
+  const Proxy proxy(ts_proxy_start(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.start(ts_proxy_url(proxy.get()));
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) {
+    ts_proxy_drop_published(proxy.get(), 1);
+    scene.pass(scene.random(1, 60));
+    ts_proxy_drop_published(proxy.get(), 0);
+    scene.pass(scene.random(100, 600));
+  }
+  EXPECT_TRUE(scene.gave(PULSE_MAP_REASON_MISSED));
+  // The last messages get lost: only a probe can tell.
+  scene.progress(50);
+  ts_proxy_drop_published(proxy.get(), 1);
+  scene.progress(50);
+  for (const auto& worker : scene.workers()) worker->quiet_ms = -1;
+  scene.order_all("pause");
+  scene.until("no write is under way", [&] {
+    return scene.total([](const MapWorkerSeen& w) { return w.quiet_ms >= 0 ? 1 : 0; }) == 5;
+  });
+  ts_proxy_drop_published(proxy.get(), 0);
+  scene.settle("published bytes dropped");
+  scene.finish();
+  EXPECT_EQ(scene.total([](const MapWorkerSeen& w) { return w.rewinds; }), 0);
+}
+
+TEST(Maps, ServerIsKilledAndStartedAgain) {
+  ts_server_options options = {};
+  options.append_only = 1;
+  MapScene scene(options);
+  scene.start();
+  const int64_t rounds = std::max<int64_t>(ts_scaled(4), 2);
+  for (int64_t i = 0; i < rounds; i++) {
+    scene.pass(scene.random(300, 1500));
+    ASSERT_EQ(ts_server_kill(scene.server()), 1);
+    scene.pass(scene.random(0, 500));
+    ASSERT_EQ(ts_server_restart(scene.server()), 1);
+    if (i + 1 < rounds) scene.progress(100);
+  }
+  scene.settle("server killed, restarted with its append-only file");
+  scene.finish();
+  // Whoever was told of a write can rely on it.
+  EXPECT_EQ(scene.total([](const MapWorkerSeen& w) { return w.rewinds; }), 0);
+}
+
+TEST(Maps, ServerComesBackWithOlderData) {
+  MapScene scene;
+  const Proxy proxy(ts_proxy_start(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.start(ts_proxy_url(proxy.get()));
+  const std::string file = std::string(ts_server_directory(scene.server())) + "/dump.rdb";
+  const int64_t rounds = std::max<int64_t>(ts_scaled(4), 2);
+  for (int64_t i = 0; i < rounds; i++) {
+    scene.command({"SAVE"});
+    scene.progress(500);
+    ASSERT_TRUE(std::filesystem::exists(file));
+    scene.rewind(proxy.get());
+    if (i + 1 < rounds) scene.progress(100);
+  }
+  scene.settle("server restarted with older data");
+  scene.finish();
+  EXPECT_GT(scene.total([](const MapWorkerSeen& w) { return w.rewinds; }), 0);
+}
+
+TEST(Maps, AllIsFlushed) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) {
+    scene.progress(scene.random(50, 300));
+    scene.command({"FLUSHALL"});
+  }
+  scene.settle("FLUSHALL");
+  scene.finish();
+  EXPECT_GT(scene.total([](const MapWorkerSeen& w) { return w.rewinds; }), 0);
+}
+
+TEST(Maps, ScriptsAreFlushed) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end; scene.pass(50)) {
+    scene.command({"SCRIPT", "FLUSH"});
+  }
+  scene.settle("SCRIPT FLUSH");
+  scene.finish();
+  for (const auto& worker : scene.workers()) {
+    EXPECT_EQ(worker->failed + worker->unknown, 0) << worker->name;
+    EXPECT_EQ(worker->reasons.size(), 0u) << worker->name << " was out of step";
+  }
+}
+
+TEST(Maps, TheMapExpires) {
+  MapScene scene({}, 700);
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) scene.pass(100);
+  scene.settle("expiry");
+  scene.until("all have forgotten it", [&] {
+    for (const auto& worker : scene.workers()) {
+      const MapClaim& last = worker->synced.back();
+      if (!worker->in_step || last.revision != 0 || last.digest != 0) return false;
+    }
+    return true;
+  });
+  scene.finish();
+}
+
+TEST(Maps, ASlowSubscriberIsCutOff) {
+  MapScene scene;
+  scene.start();
+  scene.command({"CONFIG", "SET", "client-output-buffer-limit", "pubsub 400000 0 0"});
+  scene.order_all("big");
+  const std::string name = scene.workers()[0]->name;
+  for (int i = 0; i < 2; i++) {
+    MapWorkerSeen& slow = *scene.workers()[i == 0 ? 0 : 4];
+    ts_process_signal(slow.process, SIGSTOP);
+    scene.progress(500);
+    ts_process_signal(slow.process, SIGCONT);
+    scene.progress(100);
+  }
+  scene.order_all("small");
+  scene.settle("subscriber cut off for its output buffer");
+  scene.finish();
+  EXPECT_GT(scene.workers()[0]->disconnects, 0);
+  EXPECT_GT(scene.workers()[4]->disconnects, 0);
+}
+
+TEST(Maps, MessagesAreForged) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) {
+    forge(scene);
+    scene.pass(scene.random(20, 200));
+  }
+  forge(scene);
+  scene.settle("forged messages");
+  scene.finish();
+  EXPECT_TRUE(scene.gave(PULSE_MAP_REASON_MALFORMED));
+  EXPECT_TRUE(scene.gave(PULSE_MAP_REASON_MISSED));
+  EXPECT_EQ(scene.total([](const MapWorkerSeen& w) { return w.rewinds + w.failed; }), 0);
+}
+
+TEST(Maps, ForeignFieldsInTheHash) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) {
+    put_foreign_fields(scene);
+    scene.pass(scene.random(50, 200));
+    kill_subscriptions(scene);  // so that they are in copies too
+  }
+  scene.settle("foreign fields");
+  scene.finish();
+}
+
+TEST(Maps, AnotherTypeInThePlaceOfTheHash) {
+  MapScene scene;
+  scene.start();
+  for (int64_t end = ts_now_ms() + faulty_ms(); ts_now_ms() < end;) {
+    ASSERT_TRUE(put_another_type(scene));
+    scene.pass(scene.random(100, 1000));
+    put_hash_back(scene);
+    scene.progress(50);
+  }
+  scene.settle("another type");
+  scene.finish();
+  EXPECT_TRUE(scene.gave(PULSE_MAP_REASON_WRONG_TYPE));
+  EXPECT_GT(scene.total([](const MapWorkerSeen& w) { return w.failed + w.unknown; }), 0);
+}
+
+TEST(Maps, AProcessIsStopped) {
+  MapScene scene;
+  scene.start();
+  MapWorkerSeen& stopped = *scene.workers()[2];
+  ts_process_signal(stopped.process, SIGSTOP);
+  scene.pass(std::max<int64_t>(ts_scaled(10000), 2000));
+  scene.progress(100);
+  ts_process_signal(stopped.process, SIGCONT);
+  scene.settle("SIGSTOP");
+  scene.finish();
+}
+
+// --- all of them ---------------------------------------------------------------------------
+
+TEST(Maps, Everything) {
+  MapScene scene;
+  const Proxy proxy(ts_proxy_start(scene.server()));
+  ASSERT_NE(proxy, nullptr);
+  scene.start(ts_proxy_url(proxy.get()));
+  scene.command({"SAVE"});
+  int64_t rounds = 0;
+  for (int64_t end = ts_now_ms() + writing_ms(); ts_now_ms() < end; rounds++) {
+    switch (rounds % 11) {
+      case 0:
+        kill_subscriptions(scene);
+        break;
+      case 1:
+        ts_proxy_drop_published(proxy.get(), 1);
+        scene.pass(scene.random(1, 60));
+        ts_proxy_drop_published(proxy.get(), 0);
+        break;
+      case 2:
+        scene.command({"SCRIPT", "FLUSH"});
+        break;
+      case 3:
+        forge(scene);
+        break;
+      case 4:
+        put_foreign_fields(scene);
+        break;
+      case 5: {
+        MapWorkerSeen& worker = *scene.workers()[static_cast<size_t>(scene.random(0, 4))];
+        ts_process_signal(worker.process, SIGSTOP);
+        scene.pass(scene.random(100, 1500));
+        ts_process_signal(worker.process, SIGCONT);
+        break;
+      }
+      case 6:
+        scene.command({"SAVE"});
+        break;
+      case 7:
+        ts_proxy_cut_all(proxy.get());
+        break;
+      case 8:
+        if (!put_another_type(scene)) break;
+        scene.pass(scene.random(1, 600));
+        put_hash_back(scene);
+        break;
+      case 9:
+        scene.rewind(proxy.get());
+        break;
+      default:
+        scene.command({"FLUSHALL"});
+        break;
+    }
+    scene.progress(scene.random(1, 100));
+  }
+  printf("  %lld faults\n", static_cast<long long>(rounds));
+  scene.settle("everything");
+  scene.finish();
+}
+
+}  // namespace
+}  // namespace faults
