@@ -79,6 +79,14 @@ local function list_of(value)
 end
 local no_list = {err = 'WRONGTYPE the value is a JSON object, not a list'}
 
+-- Nil for what can be read and not be written, like numbers beyond all bounds: it must not end the
+-- script, in which others have written already.
+local function encode(list)
+  local ok, text = pcall(cjson.encode, list)
+  return ok and text or nil
+end
+local no_text = {err = 'WRONGTYPE the list has items that cannot be written as JSON'}
+
 local function append(key, first, last, unique)
   local current = redis.call('HGET', content, key)
   local existed = current and 1 or 0
@@ -100,7 +108,8 @@ local function append(key, first, last, unique)
     end
   end
   if not changed then return {'0', existed, 0, current} end
-  local encoded = cjson.encode(list)
+  local encoded = encode(list)
+  if not encoded then return no_text end
   if #encoded > longest then
     return {err = 'TOOLARGE the list of ' .. #encoded .. ' bytes is larger than ' .. longest}
   end
@@ -121,12 +130,14 @@ local function remove(key, first, last)
     if not unwanted[item] then kept[#kept + 1] = item end
   end
   if #kept == #list then return {'0', 1, 0, current} end
-  remember(key, current)
   if #kept == 0 then
+    remember(key, current)
     erase(key)
     return {rev_text(), 1, 1, false}
   end
-  local encoded = cjson.encode(kept)
+  local encoded = encode(kept)
+  if not encoded then return no_text end
+  remember(key, current)
   write(key, encoded)
   return {rev_text(), 1, 1, encoded}
 end
