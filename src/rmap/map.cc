@@ -13,6 +13,8 @@ Error closed_error() { return Error(PULSE_ERR_CLOSED, "the map is closed"); }
 
 constexpr int64_t kNoMemoryPauseMs = 10;
 constexpr int64_t kReclaimMs = 20;
+// A map that is to be forgotten while a copy is fetched is looked at so often.
+constexpr int64_t kExpiryPauseMs = 20;
 
 }  // namespace
 
@@ -148,11 +150,12 @@ void ReplicatedMap::watch(Ref<MapWatch> watch) {
 
 void ReplicatedMap::on_timer(void* map) { static_cast<ReplicatedMap*>(map)->tick(); }
 
-// At the latest then.
+// At the latest then.  Never at once: a timer that is set so by its own callback comes before any
+// input, again and again.
 void ReplicatedMap::schedule(int64_t at_ms) noexcept {
   if (ended_ || at_ms >= timer_at_ms_) return;
   timer_at_ms_ = at_ms;
-  timer_.start(std::max<int64_t>(at_ms - monotonic_ms(), 0));
+  timer_.start(std::max<int64_t>(at_ms - monotonic_ms(), 1));
 }
 
 void ReplicatedMap::tick() {
@@ -178,7 +181,9 @@ void ReplicatedMap::tick() {
   if (reclaimer_.waiting() > 0) schedule(now + kReclaimMs);
   if (copy_wanted_) schedule(copy_at_ms_);
   if (synced_) schedule(std::min(next_probe_ms_, answer_by_ms_));
-  if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) schedule(at);
+  if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) {
+    schedule(std::max(at, now + kExpiryPauseMs));
+  }
 }
 
 void ReplicatedMap::server_ready() {

@@ -121,7 +121,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   void stale(pulse_map_reason reason, const Error& error) noexcept;
   void copy_soon() noexcept;
   void begin_copy();
-  void fetch_copy();
+  void fetch_copy() noexcept;
+  void ask_for_copy();
   void copied(const Error& error, Reply* reply);
   bool take_copy(Reply& reply);
   bool replay(MapEditor* editor, uint64_t* revision);

@@ -91,13 +91,7 @@ void ReplicatedMap::subscription_lost(const Error& error) {
 // Only a subscription that answers now brings what is published from now on.
 void ReplicatedMap::begin_copy() {
   copy_wanted_ = false;
-  if (refused_) {
-    Subscriptions& subscriptions = Subscriptions::of(*engine_);
-    subscriptions.remove(channel_, *this);
-    subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
-    return;
-  }
-  if (!subscribed_) return;  // subscribed() will do it
+  if (!subscribed_ && !refused_) return;  // subscribed() will do it
   auto done = [this](const Error& error) {
     if (ended_ || copying_ || synced_ || !subscribed_) return;
     if (error.ok()) {
@@ -107,13 +101,31 @@ void ReplicatedMap::begin_copy() {
       copy_soon();
     }
   };
-  if (!Subscriptions::of(*engine_).after_published(this, config_.max_unnoticed_ms / 2, done)) {
+  try {
+    Subscriptions& subscriptions = Subscriptions::of(*engine_);
+    if (refused_) {
+      subscriptions.remove(channel_, *this);
+      subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
+      return;
+    }
+    if (subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done)) return;
+  } catch (const std::bad_alloc&) {
+    // Later.
+  }
+  copy_soon();
+}
+
+void ReplicatedMap::fetch_copy() noexcept {
+  copy_wanted_ = false;
+  try {
+    ask_for_copy();
+  } catch (const std::bad_alloc&) {
+    stale(PULSE_MAP_REASON_NO_MEMORY, Error(PULSE_ERR_NO_MEMORY, "no memory to fetch the map"));
     copy_soon();
   }
 }
 
-void ReplicatedMap::fetch_copy() {
-  copy_wanted_ = false;
+void ReplicatedMap::ask_for_copy() {
   copy_serial_++;
   {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -137,6 +137,23 @@ static void messages_that_make_no_sense_do_no_harm(void **state) {
                    info_of(map).revision == 6);
 }
 
+/* The time to live ends while the content is on its way. */
+static void a_copy_may_last_longer_than_the_map(void **state) {
+  fixture *fx = *state;
+  ts_fault *fault = ts_fault_start();
+  assert_non_null(fault);
+  ts_fault_answer_text(fault, "PTTL", ":20\r\n", 1);
+  ts_fault_answer_text(fault, "HGETALL", "*2\r\n$1\r\nk\r\n$1\r\nv\r\n", 0);
+  ts_fault_delay(fault, "HGETALL", 300);
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_fault_url(fault);
+  fx_ready(fx, &options);
+  pulse_map *map = fx_map(fx, "m", NULL, NULL);
+  assert_true(has(map, "k", "v"));
+  assert_ok(pulse_engine_close_wait(fx->engine, TS_DEADLINE_MS, fx_err()));
+  ts_fault_free(fault);
+}
+
 static void lost_data_is_told(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx);
@@ -298,6 +315,7 @@ int main(void) {
       BOTH_DRIVERS(a_missing_revision_is_noticed),
       BOTH_DRIVERS(a_silent_change_is_noticed_by_the_probe),
       BOTH_DRIVERS(messages_that_make_no_sense_do_no_harm),
+      BOTH_DRIVERS(a_copy_may_last_longer_than_the_map),
       BOTH_DRIVERS(lost_data_is_told),
       BOTH_DRIVERS(a_key_of_another_type_is_told),
       BOTH_DRIVERS(a_map_that_is_too_large_is_told),
