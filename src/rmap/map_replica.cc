@@ -415,6 +415,8 @@ void ReplicatedMap::publish_group() {
   current_ = group->after;
   editor_.reset();
   group_ = nullptr;
+  // What follows directly proves as much as the probe would, which may wait behind it.
+  if (answer_by_ms_ != kNever) answer_by_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
   if (keep) {
     history_changes_ += group->changes.size();
     history_bytes_ += group->bytes;
