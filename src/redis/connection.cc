@@ -498,8 +498,9 @@ Error Connection::or_greeting_error(const Error& error) const {
   return state_ == State::greeting && !greeting_error_.ok() ? greeting_error_ : error;
 }
 
-void Connection::lose(const Error& error) noexcept {
+void Connection::lose(const Error& cause) noexcept {
   if (state_ == State::closed || state_ == State::waiting) return;
+  const Error error = cause;  // it may be the TLS session's, which goes with the socket
   bool was_ready = state_ == State::ready;
   resolver_.reset();
   close_socket();
