@@ -261,6 +261,7 @@ void ReplicatedMap::install(MapEditor& editor, uint64_t revision, std::string_vi
   if (!first && revision != revision_before) {
     tell_kinds(back ? PULSE_MAP_KIND_RESET : strongest(*before, *current_, kind), nullptr);
   }
+  for (const Ref<MapWatch>& watch : watches_) watch->start_over();
   pump_watches();
   set_state(PULSE_MAP_SYNCED, PULSE_MAP_REASON_NONE, Error());
   wake_waiters(true, back);

@@ -157,7 +157,8 @@ void MapWatch::pump() {
       walk();
     } else if (told_.get() == map_->current().get()) {
       return;
-    } else if (Ref<ChangeGroup> group = map_->group_with(told_revision_ + 1)) {
+    } else if (Ref<ChangeGroup> group =
+                   start_over_ ? nullptr : map_->group_with(told_revision_ + 1)) {
       hand_on(group, told_revision_);
       told_ = group->after;
       told_revision_ = group->last;
@@ -167,6 +168,7 @@ void MapWatch::pump() {
       walk_to_ = std::move(to);
       cursor_ = {};
       walking_ = true;
+      start_over_ = false;
     }
   }
 }
@@ -177,6 +179,7 @@ void MapWatch::begin() {
   const bool resumes = known > 0 && (known == now->revision() || map_->group_with(known + 1));
   tell(PULSE_EVENT_WATCH_STARTED, resumes ? 1 : 0, 0, resumes ? known : now->revision());
   begun_ = true;
+  start_over_ = false;
   if (!resumes) {
     told_ = MapVersion::empty(0);
     walk_to_ = now;

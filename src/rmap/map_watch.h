@@ -37,6 +37,8 @@ class MapWatch final : public Deliverer {
   void pump();
   // Something changed.  KINDS only; `group` null: all keys may be concerned.
   void tell_kind(pulse_map_kind kind, const ChangeGroup* group);
+  // A copy was fetched: what comes need not follow what was told, even if its revision does.
+  void start_over() noexcept { start_over_ = true; }
   void end(const Error& error) noexcept;
 
  private:
@@ -69,6 +71,7 @@ class MapWatch final : public Deliverer {
   Ref<MapVersion> told_;
   uint64_t told_revision_ = 0;
   bool walking_ = false;
+  bool start_over_ = false;  // by differences, even if the next revision is there
   Ref<MapVersion> walk_to_;
   MapCursor cursor_;
 };

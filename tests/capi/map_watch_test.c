@@ -233,8 +233,43 @@ static void wrong_options_are_refused(void **state) {
                 pulse_map_watch_open(map, &options, col_target(c, 0), &watch, fx_err()));
 }
 
+/* The host has not taken its changes when the map begins anew, and comes to the same revisions. */
+static void a_slow_watch_is_not_told_the_changes_of_another_map(void **state) {
+  fixture *fx = *state;
+  pulse_map_options map_options = PULSE_MAP_OPTIONS_INIT;
+  map_options.max_unnoticed_ms = 100;
+  pulse_map *map = fx_map(fx, "m", &map_options, NULL);
+  collector *c = fx_collector(fx);
+  pulse_map_watch_options options = deltas();
+  options.buffer = 2;
+  fx_watch(fx, map, &options, c);
+  col_wait(c, PULSE_EVENT_WATCH_CAUGHT_UP, 0);
+  c->hold = true;
+  for (int i = 0; i < 6; ++i) set(map, "old", "1");
+  fx_redis(fx, "FLUSHALL");
+  pulse_map_info info = {.size = sizeof info};
+  fx_until(fx, pulse_map_get_info(map, &info) == PULSE_OK && info.rewinds == 1);
+  for (int i = 0; i < 10; ++i) set(map, "new", "2");
+  c->hold = false;
+  const ev *resync = col_wait(c, PULSE_EVENT_WATCH_RESYNC, 0);
+  assert_in_range(resync->count, 2, 6);
+  assert_int_equal(col_wait(c, PULSE_EVENT_WATCH_CAUGHT_UP, 1)->revision, resync->revision);
+  /* What they add up to. */
+  const ev *last = NULL;
+  for (size_t i = 0; last == NULL || last->revision < 10 || strcmp(last->name, "new") != 0; ++i) {
+    last = change(c, i);
+    if (i > 0 && last->state == PULSE_MAP_OP_DELETE) assert_text(last, name, "old");
+  }
+  size_t deletions = 0;
+  for (size_t i = 0; i < col_count_kind(c, PULSE_EVENT_MAP_CHANGE); ++i) {
+    deletions += change(c, i)->state == PULSE_MAP_OP_DELETE;
+  }
+  assert_int_equal(deletions, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      BOTH_DRIVERS(a_slow_watch_is_not_told_the_changes_of_another_map),
       ALL_WAYS(deltas_tell_content_then_changes),
       BOTH_DRIVERS(filters_choose_keys),
       BOTH_DRIVERS(kinds_are_joined_while_the_host_is_busy),
