@@ -37,13 +37,14 @@ void must(pulse_status status, const char* what) {
 // Random writes to one map: what to write, and how it is said.
 class Writer {
  public:
-  Writer(pulse_map* map, std::string name, uint64_t seed, const std::atomic<bool>& big)
-      : map_(map), name_(std::move(name)), big_(big), random_(seed) {}
+  Writer(pulse_map* map, std::string name, uint64_t seed, const std::atomic<bool>& big, bool resets)
+      : map_(map), name_(std::move(name)), big_(big), resets_(resets), random_(seed) {}
 
   // One write; `target` null: waits for its end.
   pulse_status write(const pulse_target* target, pulse_map_result* result) {
     const std::string k = key('k', 40), n = key('n', 10), l = key('l', 10);
     const std::string v = value();
+    if (resets_ && up_to(1999) == 0) return empty(k, target, result);
     const int64_t kind = up_to(999);
     if (kind < 300) return set(k, v, target, result);
     if (kind < 400) return set_and_wait(k, v, target, result);
@@ -78,19 +79,7 @@ class Writer {
                     : pulse_map_test_and_delete_wait(map_, k.data(), k.size(), t.data(), t.size(),
                                                      result, kWriteMs, nullptr);
     }
-    if (kind < 995) return batch(target);
-    if (kind == 995) {
-      return target ? pulse_map_reset(map_, target, nullptr, nullptr)
-                    : pulse_map_reset_wait(map_, result, kWriteMs, nullptr);
-    }
-    if (kind == 996) {
-      return target ? pulse_map_destroy(map_, target, nullptr, nullptr)
-                    : pulse_map_destroy_wait(map_, result, kWriteMs, nullptr);
-    }
-    const std::string t = here(k);
-    const pulse_map_entry test = {k.data(), k.size(), t.data(), t.size()};
-    return target ? pulse_map_test_and_reset(map_, &test, 1, target, nullptr, nullptr)
-                  : pulse_map_test_and_reset_wait(map_, &test, 1, result, kWriteMs, nullptr);
+    return batch(target);
   }
 
  private:
@@ -172,6 +161,23 @@ class Writer {
                                                  kWriteMs, nullptr);
   }
 
+  pulse_status empty(const std::string& k, const pulse_target* target, pulse_map_result* result) {
+    switch (up_to(2)) {
+      case 0:
+        return target ? pulse_map_reset(map_, target, nullptr, nullptr)
+                      : pulse_map_reset_wait(map_, result, kWriteMs, nullptr);
+      case 1:
+        return target ? pulse_map_destroy(map_, target, nullptr, nullptr)
+                      : pulse_map_destroy_wait(map_, result, kWriteMs, nullptr);
+      default: {
+        const std::string t = here(k);
+        const pulse_map_entry test = {k.data(), k.size(), t.data(), t.size()};
+        return target ? pulse_map_test_and_reset(map_, &test, 1, target, nullptr, nullptr)
+                      : pulse_map_test_and_reset_wait(map_, &test, 1, result, kWriteMs, nullptr);
+      }
+    }
+  }
+
   pulse_status batch(const pulse_target* target) {
     const auto count = static_cast<size_t>(1 + up_to(7));
     std::vector<std::string> keys(count), values(count);
@@ -198,6 +204,7 @@ class Writer {
   pulse_map* const map_;
   const std::string name_;
   const std::atomic<bool>& big_;
+  const bool resets_;
   std::mt19937_64 random_;
   uint64_t next_ = 1;
 };
@@ -309,11 +316,13 @@ class MapWorker {
     watch.old_values = 1;
     must(pulse_map_watch_open(map_, &watch, &to, &watch_, nullptr), "watch");
     const auto seed = static_cast<uint64_t>(arguments.number("seed"));
-    writer_ = std::make_unique<Writer>(map_, name, seed, big_);
+    // A reset ends the time that the map has to live.
+    const bool resets = map_options.ttl_ms == 0;
+    writer_ = std::make_unique<Writer>(map_, name, seed, big_, resets);
     for (int64_t i = 0; i < arguments.number("threads"); i++) {
       threads_.emplace_back([this, writer = Writer(map_, name + "." + std::to_string(i),
-                                                   seed + 1 + static_cast<uint64_t>(i),
-                                                   big_)]() mutable { write_and_wait(&writer); });
+                                                   seed + 1 + static_cast<uint64_t>(i), big_,
+                                                   resets)]() mutable { write_and_wait(&writer); });
     }
     fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
   }
