@@ -40,7 +40,11 @@ void forge(MapScene& scene) {
                   "9223372036854775808",
                   37),
   };
-  scene.command({"PUBLISH", kChannel, kForged[scene.random(0, 6)]});
+  // One kind at a time: after the first bad one the others fall into the copy that it leads to.
+  if (scene.random(0, 1) == 0) {
+    scene.command({"PUBLISH", kChannel, kForged[scene.random(0, 6)]});
+    return;
+  }
   // A hole, and a message of long ago.
   const uint64_t ahead = scene.history().revision() + 1000000;
   scene.command({"PUBLISH", kChannel, "reset:" + std::to_string(ahead)});
@@ -62,6 +66,13 @@ bool put_another_type(MapScene& scene) {
 
 void put_hash_back(MapScene& scene) { scene.command({"RENAME", "aside", kKey}); }
 
+// All the time, or for want of an answer in time: the machine may have more to do.
+void expect_in_step(const MapWorkerSeen& worker) {
+  for (const auto& reason : worker.reasons) {
+    EXPECT_EQ(reason, PULSE_MAP_REASON_SILENT) << worker.name << " was out of step";
+  }
+}
+
 // --- without faults ------------------------------------------------------------------
 
 TEST(Maps, RandomWrites) {
@@ -73,7 +84,7 @@ TEST(Maps, RandomWrites) {
   scene.finish();
   for (const auto& worker : scene.workers()) {
     EXPECT_EQ(worker->failed + worker->unknown, 0) << worker->name;
-    EXPECT_EQ(worker->reasons.size(), 0u) << worker->name << " was out of step";
+    expect_in_step(*worker);
     EXPECT_EQ(worker->rewinds, 0) << worker->name;
   }
 }
@@ -182,7 +193,7 @@ TEST(Maps, ScriptsAreFlushed) {
   scene.finish();
   for (const auto& worker : scene.workers()) {
     EXPECT_EQ(worker->failed + worker->unknown, 0) << worker->name;
-    EXPECT_EQ(worker->reasons.size(), 0u) << worker->name << " was out of step";
+    expect_in_step(*worker);
   }
 }
 
