@@ -59,17 +59,21 @@ class Server:
             return self.command("PING") == "PONG"
         except OSError:
             return False
+        except RuntimeError as error:
+            if str(error).startswith("LOADING"):
+                return False
+            raise
 
     def command(self, *words):
         """One command over a connection of its own; error replies raise."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(DEADLINE_S)
             connection.connect(self.socket)
-            out = b"*%d\r\n" % len(words)
+            out = [b"*%d\r\n" % len(words)]
             for word in words:
                 word = word if isinstance(word, bytes) else str(word).encode()
-                out += b"$%d\r\n%s\r\n" % (len(word), word)
-            connection.sendall(out)
+                out.append(b"$%d\r\n%s\r\n" % (len(word), word))
+            connection.sendall(b"".join(out))
             with connection.makefile("rb") as replies:
                 return self._reply(replies)
 
