@@ -156,6 +156,9 @@ void MapWatch::pump() {
     if (walking_) {
       walk();
     } else if (told_.get() == map_->current().get()) {
+      if (!catching_up_) return;
+      tell(PULSE_EVENT_WATCH_CAUGHT_UP, 0, 0, told_revision_);
+      catching_up_ = false;
       return;
     } else if (Ref<ChangeGroup> group =
                    start_over_ ? nullptr : map_->group_with(told_revision_ + 1)) {
@@ -164,6 +167,11 @@ void MapWatch::pump() {
       told_revision_ = group->last;
     } else {
       Ref<MapVersion> to = map_->current();
+      if (!told_) {
+        // It was to resume, and what it resumes from went before memory allowed it.
+        tell(PULSE_EVENT_WATCH_STARTED, 0, 0, to->revision());
+        told_ = MapVersion::empty(0);
+      }
       tell(PULSE_EVENT_WATCH_RESYNC, 0, told_revision_, to->revision());
       walk_to_ = std::move(to);
       cursor_ = {};
@@ -184,13 +192,12 @@ void MapWatch::begin() {
     told_ = MapVersion::empty(0);
     walk_to_ = now;
     walking_ = true;
-  } else if (known == now->revision()) {
-    told_ = now;
-    told_revision_ = known;
-    tell(PULSE_EVENT_WATCH_CAUGHT_UP, 0, 0, known);
-  } else {
-    told_revision_ = known;  // the rest of a group, then whole ones
+    return;
   }
+  catching_up_ = true;
+  told_revision_ = known;
+  // Else the rest of a group comes, then whole ones.
+  if (known == now->revision()) told_ = now;
 }
 
 // Some more of the differences between what was told and what is to be.

@@ -70,6 +70,7 @@ class MapWatch final : public Deliverer {
   // between told_ and walk_to_ that lie before cursor_.
   Ref<MapVersion> told_;
   uint64_t told_revision_ = 0;
+  bool catching_up_ = false;  // CAUGHT_UP is to be told when all is, of a watch that resumed
   bool walking_ = false;
   bool start_over_ = false;  // by differences, even if the next revision is there
   Ref<MapVersion> walk_to_;

@@ -136,6 +136,7 @@ static void a_watch_goes_on_where_the_host_was(void **state) {
   fx_watch(fx, map, &options, near);
   assert_int_equal(col_wait(near, PULSE_EVENT_WATCH_STARTED, 0)->state, 1);
   for (size_t i = 0; i < 3; ++i) assert_int_equal(change(near, i)->revision, 8 + i);
+  assert_int_equal(col_wait(near, PULSE_EVENT_WATCH_CAUGHT_UP, 0)->revision, 10);
   options.revision = 2;
   fx_watch(fx, map, &options, far);
   assert_int_equal(col_wait(far, PULSE_EVENT_WATCH_STARTED, 0)->state, 0);
