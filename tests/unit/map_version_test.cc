@@ -307,7 +307,8 @@ TEST_P(MapVersions, OutOfMemoryChangesNothing) {
   Ref<MapVersion> version = MapVersion::empty(0);
   uint64_t revision = 0;
   int64_t failures = 0;
-  for (int64_t round = 0; round < 600; round++) {
+  const int64_t rounds = ts_scaled(600);
+  for (int64_t round = 0; round < rounds; round++) {
     std::string key = std::to_string(random() % 60);
     std::string value = std::to_string(round);
     bool put = random() % 3 != 0;
@@ -340,7 +341,7 @@ TEST_P(MapVersions, OutOfMemoryChangesNothing) {
     }
     ASSERT_NO_FATAL_FAILURE(expect_content(*version, model));
   }
-  EXPECT_GT(failures, 600);
+  EXPECT_GT(failures, rounds);
 }
 
 TEST_P(MapVersions, AnEditorIsWhatItWasAfterOutOfMemory) {
@@ -349,7 +350,7 @@ TEST_P(MapVersions, AnEditorIsWhatItWasAfterOutOfMemory) {
   Model model;
   MapEditor editor(MapVersion::empty(0));
   Ref<MapVersion> shared;
-  for (int64_t round = 0; round < 400; round++) {
+  for (int64_t round = 0; round < ts_scaled(400); round++) {
     if (round % 20 == 0) shared = editor.finish(1);
     std::string key = std::to_string(random() % 60);
     std::string value = std::to_string(round);
@@ -391,8 +392,9 @@ TEST_P(MapVersions, TheFormDependsOnTheContentOnly) {
     Ref<MapVersion> version;
     {
       MapEditor editor(MapVersion::empty(0));
-      for (int i = 0; i < 4000; i++) {
-        ASSERT_NO_FATAL_FAILURE(change(&editor, &model, &random, i < 2000 ? 500 : 50));
+      const int64_t changes = ts_scaled(4000);
+      for (int64_t i = 0; i < changes; i++) {
+        ASSERT_NO_FATAL_FAILURE(change(&editor, &model, &random, i < changes / 2 ? 500 : 50));
         if (i % 10 == 0) version = editor.finish(1);
       }
       for (int i = 50; i < 500; i++) {
