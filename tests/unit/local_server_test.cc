@@ -407,8 +407,10 @@ TEST_F(LocalServer, StaleSocketAndLink) {
   kill(server, SIGKILL);
   kill(supervisor, SIGKILL);
   ASSERT_TRUE(wait_gone(supervisor));
+  ASSERT_TRUE(wait_gone(server));
   ASSERT_TRUE(fs::exists(path.c_str())) << "the case under test";
-  ASSERT_FALSE(Peer(path.c_str()).open());
+  // Its last thread may still be on its way out.
+  ASSERT_TRUE(until([&] { return !Peer(path.c_str()).open(); }));
   Peer next = connect();
   ASSERT_TRUE(next.ready());
   EXPECT_EQ(next.command("GET k"), "$1\r\nv\r\n");
