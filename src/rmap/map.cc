@@ -158,6 +158,12 @@ void ReplicatedMap::schedule(int64_t at_ms) noexcept {
   timer_.start(std::max<int64_t>(at_ms - monotonic_ms(), 1));
 }
 
+// Drops what no reader sees any more, and looks again soon while there is something left.
+void ReplicatedMap::reclaim() noexcept {
+  reclaimer_.reclaim();
+  if (reclaimer_.waiting() > 0) schedule(monotonic_ms() + kReclaimMs);
+}
+
 void ReplicatedMap::tick() {
   Ref<ReplicatedMap> self = Ref<ReplicatedMap>::share(this);
   timer_at_ms_ = kNever;
@@ -177,8 +183,7 @@ void ReplicatedMap::tick() {
   } catch (const std::bad_alloc&) {
     schedule(now + kNoMemoryPauseMs);
   }
-  reclaimer_.reclaim();
-  if (reclaimer_.waiting() > 0) schedule(now + kReclaimMs);
+  reclaim();
   if (copy_wanted_) schedule(copy_at_ms_);
   if (synced_) schedule(std::min(next_probe_ms_, answer_by_ms_));
   if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) {

@@ -112,6 +112,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   static void on_timer(void* map);
   void tick();
   void schedule(int64_t at_ms) noexcept;
+  void reclaim() noexcept;
   void tell(pulse_event_kind kind, int32_t state, uint64_t count, uint64_t revision,
             const Error& error) noexcept;
   void set_state(pulse_map_state state, pulse_map_reason reason, const Error& error) noexcept;

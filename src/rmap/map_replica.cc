@@ -22,6 +22,12 @@ constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
 
+// Why the server did not give what it was asked for; `unanswered` if it said nothing.
+pulse_map_reason reason_of(const Error& error, pulse_map_reason unanswered) {
+  if (error.code() == PULSE_ERR_WRONG_TYPE) return PULSE_MAP_REASON_WRONG_TYPE;
+  return (error.flags() & PULSE_ERROR_SERVER) != 0 ? PULSE_MAP_REASON_REFUSED : unanswered;
+}
+
 }  // namespace
 
 // --- states -----------------------------------------------------------------------
@@ -154,11 +160,7 @@ void ReplicatedMap::ask_for_copy() {
 
 void ReplicatedMap::copied(const Error& error, Reply* reply) {
   if (!error.ok() || reply == nullptr) {
-    const bool answered = (error.flags() & PULSE_ERROR_SERVER) != 0;
-    stale(error.code() == PULSE_ERR_WRONG_TYPE ? PULSE_MAP_REASON_WRONG_TYPE
-          : answered                           ? PULSE_MAP_REASON_REFUSED
-                                               : PULSE_MAP_REASON_DISCONNECTED,
-          error);
+    stale(reason_of(error, PULSE_MAP_REASON_DISCONNECTED), error);
     copy_soon();
     return;
   }
@@ -434,8 +436,7 @@ void ReplicatedMap::publish_group() {
   if (kind != 0) tell_kinds(kind, group.get());
   pump_watches();
   wake_waiters(false, false);
-  reclaimer_.reclaim();
-  if (reclaimer_.waiting() > 0) schedule(monotonic_ms() + 20);
+  reclaim();
 }
 
 Ref<ChangeGroup> ReplicatedMap::group_with(uint64_t revision) const {
@@ -549,11 +550,7 @@ void ReplicatedMap::give_up_probe() {
 void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_then) {
   uint64_t revision = 0;
   if (!error.ok() || reply == nullptr) {
-    const bool answered = (error.flags() & PULSE_ERROR_SERVER) != 0;
-    stale(error.code() == PULSE_ERR_WRONG_TYPE ? PULSE_MAP_REASON_WRONG_TYPE
-          : answered                           ? PULSE_MAP_REASON_REFUSED
-                                               : PULSE_MAP_REASON_SILENT,
-          error);
+    stale(reason_of(error, PULSE_MAP_REASON_SILENT), error);
     copy_soon();
     return;
   }
