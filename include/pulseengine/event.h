@@ -97,16 +97,25 @@ enum {
   PULSE_EVENT_STREAM_ADDED = 9,    /* reader or sink add_stream */
   PULSE_EVENT_STREAM_REMOVED = 10, /* reader or sink remove_stream */
   PULSE_EVENT_MAP_WRITTEN = 11,    /* a write to a map: map_results */
+  PULSE_EVENT_JOB_DISPATCHED = 12, /* pool dispatch */
+  PULSE_EVENT_JOB_REQUESTED = 13,  /* pool stop_job, notify: the routers have it */
+  PULSE_EVENT_JOB_STATE = 14,      /* pool get_job_state: state = PULSE_JOB_..., name = worker */
+  PULSE_EVENT_POOL_SHUT_DOWN = 15, /* pool shutdown: count = nodes that did not leave in time */
   /* Deliveries of readers and sinks. */
   PULSE_EVENT_MESSAGE = 30,     /* an event of a stream */
   PULSE_EVENT_MAP_CHANGE = 31,  /* of a map: state = PULSE_MAP_OP_..., name = key, payload = new
                                    value, old_value, revision, value */
   PULSE_EVENT_MAP_CHANGED = 32, /* something in a map changed: state = PULSE_MAP_KIND_... */
+  /* Requests to the handler of a worker (pool.h): name = key, job. */
+  PULSE_EVENT_JOB_START = 33,  /* payload */
+  PULSE_EVENT_JOB_STOP = 34,   /* payload; state = PULSE_STOP_... */
+  PULSE_EVENT_JOB_NOTIFY = 35, /* payload = the notification's */
   /* States of objects. */
   PULSE_EVENT_READY = 50,        /* reader or sink receives from now on */
   PULSE_EVENT_CLOSED = 51,       /* the last event of an object; status says why */
   PULSE_EVENT_ENGINE_STATE = 52, /* state, message */
   PULSE_EVENT_MAP_STATE = 53,    /* state, revision; count = PULSE_MAP_REASON_..., message */
+  PULSE_EVENT_POOL_MEMBER = 54,  /* state = PULSE_POOL_..., name = id of the node or worker */
   /* Notices of readers and sinks: `stream`, and what is named. */
   PULSE_EVENT_GAP = 70, /* entries were trimmed or deleted unread: after id, before id_end;
                            count = how many, or 0 for "possibly some": servers before 7.0 cannot
@@ -130,6 +139,7 @@ enum {
 };
 
 struct pulse_map_result; /* map.h */
+struct pulse_job;        /* pool.h */
 
 /* What a stream looks like in Redis. */
 typedef struct pulse_stream_info {
@@ -180,6 +190,7 @@ typedef struct pulse_event {
   size_t old_value_len;
   const struct pulse_map_result *map_results;
   size_t map_result_count;
+  struct pulse_job *job; /* of a request */
 } pulse_event;
 
 /* A reference that keeps the payload after the event's views have ended:

@@ -49,6 +49,7 @@
 #include <pulseengine/event.h>
 #include <pulseengine/library.h>
 #include <pulseengine/map.h>
+#include <pulseengine/pool.h>
 #include <pulseengine/queue.h>
 #include <pulseengine/reader.h>
 #include <pulseengine/sink.h>

@@ -53,7 +53,13 @@ enum {
   PULSE_ERR_MAX_CLIENTS = -57, /* the server's maxclients is reached */
   PULSE_ERR_WRONG_TYPE = -58,  /* WRONGTYPE: the key holds something else */
   /* Streams. */
-  PULSE_ERR_NOT_OWNER = -70 /* the event belongs to another consumer by now */
+  PULSE_ERR_NOT_OWNER = -70, /* the event belongs to another consumer by now */
+  /* Pools. */
+  PULSE_ERR_REFUSED = -80,      /* the worker's handler refused the job */
+  PULSE_ERR_EXISTS = -81,       /* a job with this key exists, or is being dispatched */
+  PULSE_ERR_QUEUE_FULL = -82,   /* too many dispatches wait for their answer */
+  PULSE_ERR_NO_POOL = -83,      /* no node of the pool routes jobs */
+  PULSE_ERR_SHUTTING_DOWN = -84 /* the pool is being shut down, or was */
 };
 
 /* Bits of pulse_error.flags and pulse_event.flags. */

@@ -16,11 +16,14 @@ class Target {
   Target();
   Target(Ref<Queue> queue, pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
          uint64_t token);
+  // One of the engine's own objects, see Engine::deliver; `keep` lives as long as the target.
+  Target(pulse_event_fn callback, void* user_data, Ref<RefCounted> keep);
   Target(Target&& other) noexcept;
   Target& operator=(Target&& other) noexcept;
   ~Target();
 
   bool empty() const;  // nobody is told
+  bool internal() const { return internal_; }
   Queue* queue() const { return queue_.get(); }
   pulse_event_fn callback() const { return callback_; }
   void* user_data() const { return user_data_; }
@@ -32,6 +35,8 @@ class Target {
   void* user_data_ = nullptr;
   pulse_destroy_fn destroy_ = nullptr;
   uint64_t token_ = 0;
+  bool internal_ = false;
+  Ref<RefCounted> keep_;
 };
 
 // The target of an object that delivers many events.

@@ -198,6 +198,7 @@ void Engine::finish_close() noexcept {
     error.add_flags(operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT);
     operation->complete(error);
   }
+  finish_internal();
   run_inline(0, kNever);
   change_state(PULSE_ENGINE_CLOSED, Error());
   run_inline(0, kNever);
@@ -371,8 +372,10 @@ void Engine::turn() noexcept {
       if (!close_begun_) begin_close();
       finish_close_if_done();
     }
+    run_internal();
     run_inline(inline_limit_, inline_deadline_us_);
     run_tasks();  // of the callbacks
+    run_internal();
     run_hooks();
     if (has_abandoned_) {
       for (size_t i = 0; i < connections_.size(); i++) connections_[i]->drop_abandoned();
@@ -472,10 +475,49 @@ void Engine::deliver(Ref<Delivery> delivery) {
     event.size = sizeof event;
     event.token = target.token();
     while (delivery->next_event(&event)) target.callback()(&event, target.user_data());
+  } else if (target.internal()) {
+    internal_.push(std::move(delivery));
+    if (!in_internal_) turn_again_ = true;
   } else if (target.callback() != nullptr) {
     inline_.push(std::move(delivery));
     if (in_turn_) turn_again_ = true;
   }
+}
+
+// What is under way to objects that have ended already.
+void Engine::finish_internal() noexcept {
+  try {
+    run_internal();
+  } catch (const std::bad_alloc&) {
+    log(PULSE_LOG_ERROR, "out of memory while closing");
+  }
+  internal_now_ = nullptr;
+  internal_.clear();
+}
+
+void Engine::run_internal() {
+  in_internal_ = true;
+  try {
+    while (internal_now_ || !internal_.empty()) {
+      if (!internal_now_) internal_now_ = internal_.pop();
+      const Target& target = internal_now_->target();
+      for (;;) {
+        if (internal_event_.size == 0) {
+          pulse_event event{};
+          if (!internal_now_->next_event(&event)) break;
+          internal_event_ = event;
+          internal_event_.size = sizeof event;
+        }
+        target.callback()(&internal_event_, target.user_data());
+        internal_event_.size = 0;
+      }
+      internal_now_ = nullptr;
+    }
+  } catch (const std::bad_alloc&) {
+    in_internal_ = false;
+    throw;
+  }
+  in_internal_ = false;
 }
 
 size_t Engine::run_inline(size_t max_events, int64_t deadline_us) {

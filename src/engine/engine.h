@@ -117,7 +117,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   // --- deliveries --------------------------------------------------------------
   // Hands over to the target.  Loop thread, or under the protection of the
-  // caller's own order.
+  // caller's own order.  Internal targets are called in the same turn, whatever limits the host's
+  // callbacks; their callbacks may throw bad_alloc, and then get the same event again.
   void deliver(Ref<Delivery> delivery);
 
   // --- objects ------------------------------------------------------------
@@ -171,6 +172,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void run_task(Task& task) noexcept;
   template <class F>
   void for_children(F f) noexcept;
+  void run_internal();
+  void finish_internal() noexcept;
   size_t run_inline(size_t max_events, int64_t deadline_us);
   void run_hooks();
   void arm_operation_timer();
@@ -212,6 +215,10 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Task* last_task_ = nullptr;
   bool accepting_tasks_ = true;
 
+  DeliveryList internal_;    // waiting for run_internal
+  Ref<Delivery> internal_now_;
+  pulse_event internal_event_{};  // of internal_now_, when size is set: not taken yet
+  bool in_internal_ = false;
   DeliveryList inline_;      // waiting for run_inline
   size_t inline_limit_ = 0;  // of this run_once; 0 = none
   int64_t inline_deadline_us_ = kNever;

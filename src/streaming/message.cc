@@ -29,6 +29,16 @@ bool parse_id(std::string_view text, pulse_event_id* id) {
   return true;
 }
 
+String id_text(const pulse_event_id& id) {
+  char ms[20], seq[20];
+  const char* ms_end = std::to_chars(ms, ms + sizeof ms, id.ms).ptr;
+  const char* seq_end = std::to_chars(seq, seq + sizeof seq, id.seq).ptr;
+  String text(ms, static_cast<size_t>(ms_end - ms));
+  text += '-';
+  text.append(seq, static_cast<size_t>(seq_end - seq));
+  return text;
+}
+
 EntryKind parse_entry(Reply& reply, Message* message, Vector<pulse_header>* headers) {
   const ReplyNode entry = reply.peek();
   if (entry.is_nil()) {  // Redis 6.2 in XAUTOCLAIM and XCLAIM: the whole entry

@@ -35,6 +35,7 @@ inline pulse_event_id sent_position(pulse_event_id id) {
 }
 // "ms-seq" as it stands in replies.
 bool parse_id(std::string_view text, pulse_event_id* id);
+String id_text(const pulse_event_id& id);
 
 enum class EntryKind { message, malformed, deleted };  // deleted: nil fields
 

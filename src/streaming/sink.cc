@@ -1,8 +1,6 @@
 #include "streaming/sink.h"
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
 
 #include "base/ulid.h"
 #include "streaming/sink_call.h"
@@ -31,10 +29,7 @@ String start_position(const ReadStart& start) {
   // Reading begins after a position; at a time includes that millisecond.
   if (start.start == PULSE_START_TIME)
     after = after.ms == 0 ? pulse_event_id{0, 0} : pulse_event_id{after.ms - 1, UINT64_MAX};
-  after = sent_position(after);
-  char text[2 * 20 + 2];
-  int length = snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, after.ms, after.seq);
-  return String(text, static_cast<size_t>(length));
+  return id_text(sent_position(after));
 }
 
 Sink::Sink(Ref<Engine> engine, std::string_view name, const SinkConfig& config,

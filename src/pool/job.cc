@@ -1,0 +1,130 @@
+#include "pool/job.h"
+
+#include <algorithm>
+
+#include "pool/worker.h"
+
+namespace pulseengine {
+namespace {
+
+constexpr size_t kMaxText = 4096;
+
+}  // namespace
+
+// A request about a job on its way to the host.
+class JobRequest final : public Delivery {
+ public:
+  JobRequest(Ref<SharedTarget> target, Ref<PoolJob> job, PoolJob::Request request,
+             pulse_stop_reason reason, String notification)
+      : target_(std::move(target)),
+        job_(std::move(job)),
+        request_(request),
+        reason_(reason),
+        notification_(std::move(notification)) {}
+  // Nobody will ever answer what was not taken: its queue was closed.
+  ~JobRequest() override {
+    if (!taken_) job_->answer(request_, PULSE_ERR_CLOSED, "the handler's queue was closed");
+  }
+
+  const Target& target() const override { return target_->target(); }
+  size_t remaining() const override { return taken_ ? 0 : 1; }
+  bool next_event(pulse_event* event) override {
+    if (taken_) return false;
+    taken_ = true;
+    const bool notify = request_ == PoolJob::Request::notify;
+    const String& payload = notify ? notification_ : job_->payload();
+    event->kind = notify                                   ? PULSE_EVENT_JOB_NOTIFY
+                  : request_ == PoolJob::Request::start ? PULSE_EVENT_JOB_START
+                                                           : PULSE_EVENT_JOB_STOP;
+    event->state = reason_;
+    event->name = job_->key().data();
+    event->name_len = job_->key().size();
+    event->payload = payload.data();
+    event->payload_len = payload.size();
+    event->job = reinterpret_cast<pulse_job*>(job_.get());
+    return true;
+  }
+
+ private:
+  const Ref<SharedTarget> target_;
+  const Ref<PoolJob> job_;
+  const PoolJob::Request request_;
+  const pulse_stop_reason reason_;
+  const String notification_;
+  bool taken_ = false;
+};
+
+struct PoolJob::AnswerTask final : Task {
+  void run() override { job->worker_->answered(*job, request, status, {text, text_len}); }
+  ~AnswerTask() override { release(text); }
+  Ref<PoolJob> job;
+  Request request = Request::none;  // none: finish
+  pulse_status status = PULSE_OK;
+  char* text = nullptr;
+  size_t text_len = 0;
+};
+
+PoolJob::PoolJob(Ref<PoolWorker> worker, std::string_view worker_id, std::string_view key,
+                 std::string_view payload, std::string_view dispatcher, int64_t created_ns,
+                 bool requeued)
+    : worker_(std::move(worker)),
+      worker_id_(worker_id),
+      key_(key),
+      payload_(payload),
+      dispatcher_(dispatcher),
+      created_ns_(created_ns),
+      requeued_(requeued),
+      finish_task_(make_owned<AnswerTask>()) {}
+
+PoolJob::~PoolJob() = default;
+
+void PoolJob::ask(const Ref<SharedTarget>& target, Request request, pulse_stop_reason reason,
+                  String notification) {
+  auto task = make_owned<AnswerTask>();
+  auto delivery = make_ref<JobRequest>(target, Ref<PoolJob>::share(this), request, reason,
+                                       std::move(notification));
+  answer_task_ = std::move(task);
+  open_.store(request, std::memory_order_release);
+  worker_->engine().deliver(std::move(delivery));
+}
+
+void PoolJob::set_over() {
+  open_.store(Request::none, std::memory_order_release);
+  finish_.store(Finish::impossible, std::memory_order_release);
+}
+
+pulse_status PoolJob::answer(Request request, pulse_status status,
+                             std::string_view text) noexcept {
+  Request open = request;
+  if (!open_.compare_exchange_strong(open, Request::none, std::memory_order_acq_rel)) {
+    return PULSE_ERR_INVALID;
+  }
+  post(std::move(answer_task_), request, status, text);
+  return PULSE_OK;
+}
+
+pulse_status PoolJob::finish(pulse_status status, std::string_view text) noexcept {
+  Finish possible = Finish::possible;
+  if (!finish_.compare_exchange_strong(possible, Finish::called, std::memory_order_acq_rel)) {
+    return PULSE_ERR_INVALID;
+  }
+  post(std::move(finish_task_), Request::none, status, text);
+  return PULSE_OK;
+}
+
+void PoolJob::post(Owned<AnswerTask> task, Request request, pulse_status status,
+                   std::string_view text) noexcept {
+  task->job = Ref<PoolJob>::share(this);
+  task->request = request;
+  task->status = status;
+  text = text.substr(0, kMaxText);
+  // Without memory for the text, the status still tells.
+  if (!text.empty()) task->text = static_cast<char*>(try_allocate(text.size()));
+  if (task->text != nullptr) {
+    std::copy(text.begin(), text.end(), task->text);
+    task->text_len = text.size();
+  }
+  worker_->engine().post(std::move(task));
+}
+
+}  // namespace pulseengine

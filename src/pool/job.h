@@ -1,0 +1,100 @@
+// A job that a worker has, and the requests about it that the host answers.
+#ifndef PULSE_POOL_JOB_H
+#define PULSE_POOL_JOB_H
+
+#include <atomic>
+
+#include "base/ref.h"
+#include "engine/delivery.h"
+#include "engine/task.h"
+#include "pulseengine/pool.h"
+
+namespace pulseengine {
+
+class PoolWorker;
+
+// An event of a router that waits for an answer.
+struct RouterEvent {
+  String node;   // the router
+  String event;  // its id in the worker's stream
+};
+
+struct Notification {
+  String payload;
+  RouterEvent from;
+};
+
+// The host's handle, too: pulse_job.
+class PoolJob final : public RefCounted, private LiveObject {
+ public:
+  enum class Request : uint8_t { none, start, stop, notify };
+  enum class State : uint8_t {
+    claiming,  // the server is told that this worker has it
+    held,      // another worker has it still, or the replica does not show yet that none has
+    waiting,   // for its turn to start, or for the next try
+    starting,  // the host was asked to start it
+    running,
+    stopping,  // a stop is wanted: asked for, or to be when the open request is answered
+    ending,    // the server is told that it is over here
+    gone,
+  };
+
+  PoolJob(Ref<PoolWorker> worker, std::string_view worker_id, std::string_view key,
+          std::string_view payload, std::string_view dispatcher, int64_t created_ns, bool requeued);
+  ~PoolJob() override;
+
+  // --- any thread -----------------------------------------------------------
+  const String& key() const { return key_; }
+  const String& payload() const { return payload_; }
+  const String& worker_id() const { return worker_id_; }
+  const String& dispatcher() const { return dispatcher_; }
+  int64_t created_ns() const { return created_ns_; }
+  bool requeued() const { return requeued_; }
+  pulse_status answer(Request request, pulse_status status, std::string_view text) noexcept;
+  pulse_status finish(pulse_status status, std::string_view text) noexcept;
+
+  // --- loop thread ----------------------------------------------------------
+  // Asks the host.  Throws bad_alloc, with no effect then.
+  void ask(const Ref<SharedTarget>& target, Request request, pulse_stop_reason reason,
+           String notification);
+  bool asked() const { return open_.load(std::memory_order_acquire) != Request::none; }
+  // From here on, until it is over, finish() is for this job.
+  void set_running() { finish_.store(Finish::possible, std::memory_order_release); }
+  // The end: no answer counts any more.
+  void set_over();
+  bool same_dispatch(std::string_view dispatcher, int64_t created_ns) const {
+    return std::string_view(dispatcher_) == dispatcher && created_ns_ == created_ns;
+  }
+
+  State state = State::claiming;
+  pulse_stop_reason stop_reason = 0;  // why it is stopping
+  uint64_t claim_revision = 0;        // of the jobs map, that shows this worker's claim
+  int64_t at_ms = 0;                  // held: until when at most; waiting: not before
+  int64_t pause_ms = 0;               // before the next try to start
+  Vector<RouterEvent> starts;         // to be answered when it has started
+  Vector<RouterEvent> stops;          // to be answered when it has stopped
+  Deque<Notification> notifications;  // the first one is the host's, if asked
+  bool notifying = false;
+
+ private:
+  enum class Finish : uint8_t { impossible, possible, called };
+  struct AnswerTask;
+  friend class JobRequest;
+
+  void post(Owned<AnswerTask> task, Request request, pulse_status status,
+            std::string_view text) noexcept;
+
+  const Ref<PoolWorker> worker_;
+  const String worker_id_, key_, payload_, dispatcher_;
+  const int64_t created_ns_;
+  const bool requeued_;
+  std::atomic<Request> open_{Request::none};
+  std::atomic<Finish> finish_{Finish::impossible};
+  // Made early: answers need no memory.
+  Owned<AnswerTask> answer_task_;  // written before open_ is set
+  Owned<AnswerTask> finish_task_;
+};
+
+}  // namespace pulseengine
+
+#endif

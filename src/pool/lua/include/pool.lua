@@ -1,0 +1,27 @@
+-- include map.lua
+-- What scripts of pools have in common.
+
+-- A map by its content's key.
+local function pool_map(content)
+  return map_open(content, string.sub(content, 1, -8) .. 'updates')
+end
+
+-- Microseconds of the server's clock; they fit in a Lua number.
+local function now_us()
+  local now = redis.call('TIME')
+  return now[1] * 1000000 + now[2]
+end
+
+-- Nanoseconds as digits: they do not fit.
+local function ns_text(us) return string.format('%.0f', us) .. '000' end
+
+-- Whether nanoseconds as digits are before others.
+local function earlier(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
+-- Whether a guard still holds.  What is no number holds for ever, as it does for all peers.
+local function holds(guard, now)
+  return guard and (not string.find(guard, '^%d+$') or earlier(now, guard))
+end

@@ -1,0 +1,25 @@
+-- Events for streams that exist: from routers to workers, from workers to routers, and from routers
+-- to dispatchers.
+--
+-- KEYS  1 own node stream  2... streams, one for each event
+-- ARGV  1 number of ids  ids that were read from the own stream...  then for each event its name and
+--       its payload
+-- Returns the id of each, or nil where there is no such stream.
+if redis.replicate_commands then redis.replicate_commands() end
+
+local at = 2
+local read = tonumber(ARGV[1])
+for first = at, at + read - 1, 1000 do
+  redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, at + read - 1)))
+end
+at = at + read
+local ids = {}
+for i = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    ids[i - 1] = redis.call('XADD', KEYS[i], '*', 'n', ARGV[at], 'p', ARGV[at + 1])
+  else
+    ids[i - 1] = false
+  end
+  at = at + 2
+end
+return ids

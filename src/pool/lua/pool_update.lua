@@ -1,0 +1,109 @@
+-- What happened to the jobs of a worker, in order.
+--
+-- KEYS  1 workers  2 jobs  3 job-payloads  4 worker-keepalive  5 cleanup  6 pool stream
+--       7 worker stream  8... node streams, one for each "ack"
+-- ARGV  1 worker id, then what happened:
+--   own key payload     the worker has the job from now on
+--   end key             the job is over
+--   drop key            the worker does not have it; the job is in the queue already
+--   move key event      the same, and it goes to the queue
+--   ack event           the answer to a router
+--   read id             an event of the worker's stream was taken up
+--   leaving             the worker gets no more jobs
+--   gone                the worker leaves for good, if it has no job left
+-- Returns 0 when the worker was declared dead (nothing is written then), else the revision of jobs.
+if redis.replicate_commands then redis.replicate_commands() end
+
+-- include pool.lua
+-- include map_list.lua
+local id = ARGV[1]
+local workers, jobs, payloads = pool_map(KEYS[1]), pool_map(KEYS[2]), pool_map(KEYS[3])
+local alive, cleanup = pool_map(KEYS[4]), pool_map(KEYS[5])
+if map_fault then return map_fault end
+if redis.call('HEXISTS', KEYS[1], id) == 0 then return 0 end
+
+local list, place, changed  -- the worker's jobs, made when needed
+local function load()
+  if list then return end
+  list, place = list_of(redis.call('HGET', KEYS[2], id)) or {}, {}
+  for i, key in ipairs(list) do place[key] = i end
+end
+local function own(key)
+  load()
+  if place[key] then return end
+  list[#list + 1] = key
+  place[key] = #list
+  changed = true
+end
+local function disown(key)
+  load()
+  if not place[key] then return end
+  list[place[key]] = false
+  place[key] = nil
+  changed = true
+end
+local function save()
+  if not changed then return end
+  local kept = {}
+  for _, key in ipairs(list) do
+    if key then kept[#kept + 1] = key end
+  end
+  if #kept == 0 then
+    map_del(jobs, id)
+  else
+    map_set(jobs, id, cjson.encode(kept))
+  end
+  list, place, changed = nil, nil, nil
+end
+
+local stream = 8
+local at = 2
+while at <= #ARGV do
+  local what = ARGV[at]
+  local key = ARGV[at + 1]
+  if what == 'own' then
+    own(key)
+    map_set(payloads, key, ARGV[at + 2])
+    at = at + 3
+  elseif what == 'end' then
+    disown(key)
+    map_del(payloads, key)
+    at = at + 2
+  elseif what == 'drop' then
+    disown(key)
+    at = at + 2
+  elseif what == 'move' then
+    disown(key)
+    redis.call('XADD', KEYS[6], '*', 'n', 'j', 'p', ARGV[at + 2])
+    at = at + 3
+  elseif what == 'ack' then
+    if redis.call('EXISTS', KEYS[stream]) == 1 then
+      redis.call('XADD', KEYS[stream], '*', 'n', 'a', 'p', key)
+    end
+    stream = stream + 1
+    at = at + 2
+  elseif what == 'read' then
+    redis.call('XDEL', KEYS[7], key)
+    at = at + 2
+  elseif what == 'leaving' then
+    if redis.call('HGET', KEYS[1], id) ~= '-' then map_set(workers, id, '-') end
+    at = at + 1
+  else
+    save()
+    if redis.call('HEXISTS', KEYS[2], id) == 0 then
+      map_del(workers, id)
+      map_del(alive, id)
+      map_del(cleanup, id)
+      redis.call('DEL', KEYS[7])
+    end
+    at = at + 1
+  end
+end
+save()
+-- Owners before payloads: a payload that nobody owns looks lost.
+map_close(jobs)
+map_close(payloads)
+map_close(workers)
+map_close(alive)
+map_close(cleanup)
+return jobs.rev

@@ -1,0 +1,139 @@
+// Leaving the pool, and shutting it down.
+#include <algorithm>
+
+#include "pool/node_call.h"
+#include "pool/worker.h"
+#include "scripts.h"
+
+namespace pulseengine {
+namespace {
+
+// Without a connection there is little hope to hand anything over.
+constexpr int64_t kOfflineCloseMs = 1000;
+
+}  // namespace
+
+void PoolNode::close() noexcept {
+  if (closing_.exchange(true, std::memory_order_acq_rel)) return;
+  try {
+    engine_->post_call([node = Ref<PoolNode>::share(this)] { node->begin_close(Error()); });
+  } catch (const std::bad_alloc&) {
+    // tick() sees it.
+  }
+}
+
+// `error`: why, for the host; none when it asked for it.
+void PoolNode::begin_close(const Error& error) noexcept {
+  closing_.store(true, std::memory_order_release);
+  if (phase_ >= Phase::leaving) return;
+  if (close_error_.ok()) close_error_ = error;
+  if (phase_ == Phase::starting || !in_pool_) {
+    const bool shut_down = error.code() == PULSE_ERR_SHUTTING_DOWN;
+    if (phase_ == Phase::starting || workers_.empty() || !shut_down) {
+      end(error);
+      return;
+    }
+  }
+  phase_ = Phase::leaving;
+  const int64_t patience = error.code() == PULSE_ERR_SHUTTING_DOWN ? config_.shutdown_ttl_ms
+                                                                   : config_.close_timeout_ms;
+  close_deadline_ms_ =
+      deadline_after(engine_->server_is_ready() ? patience : kOfflineCloseMs);
+  leave_workers(error.code() == PULSE_ERR_SHUTTING_DOWN ? PULSE_STOP_SHUTDOWN : PULSE_STOP_MOVED);
+  timer_.start(0);
+}
+
+void PoolNode::leave_workers(pulse_stop_reason reason) {
+  for (size_t i = workers_.size(); i-- > 0;) workers_[i]->leave(reason);
+}
+
+// The workers are gone: what this node routes is given back, and it goes itself.
+void PoolNode::depart_if_done() {
+  if (phase_ != Phase::leaving || !workers_.empty()) return;
+  flush_forwards();
+  flush_acks();
+  flush_releases();
+  if (forwarding_ > 0 && engine_->server_is_ready()) return;  // answers of ours are under way
+  phase_ = Phase::departing;
+  depart();
+}
+
+void PoolNode::depart() {
+  if (sink_) sink_->close();
+  if (reader_) reader_->close();
+  auto format = [this](CommandWriter& w, bool eval) {
+    w.begin_script(scripts::pool_bury_node, eval, 2, 2);
+    w.arg(std::string_view(names_.node_keepalive));
+    w.arg(std::string_view(node_stream_->key()));
+    w.arg(std::string_view(id_));
+    w.arg(std::string_view());
+  };
+  // Behind the sink's hand-back, which goes the same way.
+  send(&scripts::pool_bury_node, true, std::move(format), [this](const Error&, Reply*) {
+    departed_ = true;
+    if (!asked_for_shutdown_) end(close_error_);
+  });
+}
+
+// --- shutting down ----------------------------------------------------------------------------
+
+Error PoolNode::shutdown(int64_t timeout_ms, Target target, Ref<Signal> signal,
+                         Ref<Operation>* out) {
+  if (config_.client_only) {
+    return Error(PULSE_ERR_INVALID, "a client-only node cannot shut the pool down");
+  }
+  auto call = make_ref<PoolCall>(PULSE_EVENT_POOL_SHUT_DOWN, std::move(target), std::string_view());
+  auto format = [this](CommandWriter& w, bool eval) {
+    w.begin_script(scripts::pool_shutdown, eval, 1, 1);
+    w.arg(std::string_view(names_.shutdown));
+    w.arg(std::string_view(id_));
+  };
+  auto done = [this](PoolCall& c, const Error& error, Reply*) {
+    if (!error.ok()) return;
+    if (phase_ == Phase::closed) {
+      c.complete(Error(PULSE_ERR_CLOSED, "the node is closed"));
+      return;
+    }
+    asked_for_shutdown_ = true;
+    shutdown_call_ = Ref<PoolCall>::share(&c);
+    shutdown_deadline_ms_ = deadline_after(config_.shutdown_ttl_ms);
+    pool_shut_down();
+  };
+  return start_call(std::move(call), timeout_ms == 0 ? 2 * config_.shutdown_ttl_ms : timeout_ms,
+                    std::move(signal), &scripts::pool_shutdown, true, 512, std::move(format),
+                    std::move(done), out);
+}
+
+void PoolNode::pool_shut_down() {
+  begin_close(Error(PULSE_ERR_SHUTTING_DOWN, "the pool was shut down"));
+}
+
+// Waits for the other nodes, then removes what the pool has.
+void PoolNode::finish_shutdown(int64_t now_ms) {
+  if (destroying_ || !departed_) return;
+  uint64_t others = 0;
+  for (const auto& [id, beat] : members_.entries(Membership::kNodeBeats)) {
+    if (id != id_ && now_ms - beat.changed_ms <= config_.ttl_ms) others++;
+  }
+  if (others > 0 && now_ms < shutdown_deadline_ms_ && engine_->server_is_ready()) return;
+  shutdown_missing_ = others;
+  auto format = [this](CommandWriter& w, bool eval) {
+    const String* maps[] = {&names_.node_keepalive, &names_.workers,  &names_.worker_keepalive,
+                            &names_.cleanup,        &names_.jobs,     &names_.payloads,
+                            &names_.pending,        &names_.tickers,  &names_.routing,
+                            &names_.shutdown};
+    w.begin_script(scripts::pool_destroy, eval, 1 + std::size(maps), 0);
+    w.arg(std::string_view(names_.pool_stream));
+    for (const String* map : maps) w.arg(std::string_view(*map));
+  };
+  destroying_ = true;
+  send(&scripts::pool_destroy, true, std::move(format), [this](const Error& error, Reply*) {
+    if (!error.ok() && engine_->server_is_ready() && phase_ != Phase::closed) {
+      destroying_ = false;
+      return;  // the next tick tries again
+    }
+    end(close_error_);
+  });
+}
+
+}  // namespace pulseengine

@@ -1,0 +1,388 @@
+// From the pool's stream to workers, and their answers back to dispatchers.
+#include <algorithm>
+
+#include "pool/node.h"
+#include "pool/pool_message.h"
+#include "pool/worker.h"
+#include "rmap/map_list.h"
+#include "base/hash.h"
+#include "scripts.h"
+
+namespace pulseengine {
+namespace {
+
+// Requests for jobs that cannot be found are not kept for ever; starts are.
+constexpr int64_t kRequestTtlMs = 120000;
+// How long a request waits for the answer of a worker until its owner is looked up again.
+constexpr int64_t kAskAgainMs = 1000;
+// How long an event that cannot be sent waits for the next try.
+constexpr int64_t kHeldPauseMs = 20;
+constexpr size_t kForwardsPerRun = 500;
+
+String worker_event_key(std::string_view worker, std::string_view event) {
+  String key(worker);
+  key += ' ';
+  key.append(event.data(), event.size());
+  return key;
+}
+
+// Whether a JSON list may hold the text: cheaper than reading it.
+bool may_hold(std::string_view list, std::string_view item) {
+  const bool plain = std::all_of(item.begin(), item.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           c == '-' || c == '_' || c == '.' || c == ':';
+  });
+  return !plain || list.find(item) != std::string_view::npos;
+}
+
+}  // namespace
+
+bool PoolNode::owns(std::string_view worker, std::string_view key) const {
+  Ref<MapVersion> version = jobs_->take_version();
+  const MapEntry* entry = version->find(worker, hash_bytes(worker));
+  if (entry == nullptr || !may_hold(entry->view(), key)) return false;
+  Ref<StringList> list = StringList::parse(entry->view());
+  for (size_t i = 0; i < list->size(); i++) {
+    if (list->at(i) == key) return true;
+  }
+  return false;
+}
+
+// The worker that has the job, alive or not; empty: none.
+String PoolNode::owner_of(std::string_view key) const {
+  Ref<MapVersion> version = jobs_->take_version();
+  String owner;
+  MapCursor cursor;
+  visit(*version, &cursor, [&](const MapEntry& entry) {
+    if (!may_hold(entry.view(), key)) return true;
+    Ref<StringList> list = StringList::parse(entry.view());
+    for (size_t i = 0; i < list->size() && owner.empty(); i++) {
+      if (list->at(i) == key) owner = String(entry.key());
+    }
+    return owner.empty() || !members_.is_active(owner);
+  });
+  return owner;
+}
+
+// --- the pool's stream ------------------------------------------------------------------------
+
+void PoolNode::on_pool_event(const pulse_event* event, void* p) {
+  static_cast<PoolNode*>(p)->take_pool_event(*event);
+}
+
+void PoolNode::take_pool_event(const pulse_event& event) {
+  if (phase_ == Phase::closed) return;
+  if (event.kind == PULSE_EVENT_READY) {
+    sink_ready_ = true;
+    check_ready();
+    return;
+  }
+  if (event.kind == PULSE_EVENT_OWNERSHIP_LOST) {
+    // What this router answers for is others' by now.
+    routed_.clear();
+    by_worker_event_.clear();
+    return;
+  }
+  if (event.kind == PULSE_EVENT_MALFORMED) counters.malformed.fetch_add(1);
+  if (event.kind != PULSE_EVENT_MESSAGE) return;
+
+  auto routed = make_owned<Routed>();
+  routed->handle = event.ack;
+  const std::string_view name(event.name, event.name_len);
+  const std::string_view payload(event.payload, event.payload_len);
+  JobMessage job;
+  std::string_view key, content;
+  bool known = name.size() == 1;
+  if (known && name == "j") {
+    known = parse_job(payload, &job);
+    key = job.key;
+    routed->dispatcher = String(job.node);
+  } else if (known && name == "s") {
+    known = parse_job_key(payload, &key);
+  } else if (known && name == "n") {
+    known = parse_notification(payload, &key, &content);
+  } else {
+    known = false;
+  }
+  if (!known || key.empty()) {
+    counters.malformed.fetch_add(1, std::memory_order_relaxed);
+    log(PULSE_LOG_WARNING, "an event of a pool's stream that cannot be read was acked");
+    ack(event.ack);
+    return;
+  }
+  // Delivered to us once more: the first one was given up.
+  routed->name = name[0];
+  routed->key = String(key);
+  routed->payload = String(payload);
+  routed->since_ms = monotonic_ms();
+  const uint64_t serial = next_serial_++;
+  routed_.emplace(serial, std::move(routed));
+  try_route(serial);
+}
+
+// Sends an event to the worker that it is for, or holds it until there is one.
+void PoolNode::try_route(uint64_t serial) {
+  Routed& r = *routed_.find(serial)->second;
+  if (r.name == 'j') {
+    const std::string_view worker = route(std::string_view(r.key));
+    if (!worker.empty()) forward_to(serial, worker);
+    return;
+  }
+  const String owner = owner_of(std::string_view(r.key));
+  if (!owner.empty()) {
+    if (members_.is_active(owner)) forward_to(serial, std::string_view(owner));
+    return;
+  }
+  ask_server(serial);
+}
+
+void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
+  Routed& r = *routed_.find(serial)->second;
+  String envelope;
+  append_envelope(&envelope, std::string_view(id_), std::string_view(r.payload));
+  const String stream = engine_->key("pulse:stream:", PoolNames::worker_stream(worker));
+  forwards_.push_back({stream, r.name, std::move(envelope), serial, String(worker)});
+  if (!r.worker_event.empty()) {
+    by_worker_event_.erase(worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+    r.worker_event.clear();
+  }
+  (r.worker.empty() ? counters.routed : counters.rerouted).fetch_add(1, std::memory_order_relaxed);
+  r.worker = String(worker);
+  r.since_ms = monotonic_ms();
+  engine_->at_end_of_turn(*this);
+}
+
+// No worker has the job, as far as the replica shows: the server knows better.
+void PoolNode::ask_server(uint64_t serial) {
+  Routed& r = *routed_.find(serial)->second;
+  if (r.asking) return;
+  auto format = [this, key = r.key](CommandWriter& w, bool) {
+    w.command("HEXISTS", std::string_view(names_.payloads), std::string_view(key));
+  };
+  auto done = [this, serial](const Error& error, Reply* reply) {
+    auto found = routed_.find(serial);
+    if (found == routed_.end()) return;
+    found->second->asking = false;
+    // No such job, and none on its way as far as this router knows.
+    if (error.ok() && reply->next().integer == 0) drop(serial);
+  };
+  r.asking = true;
+  r.since_ms = monotonic_ms();
+  try {
+    send(nullptr, true, std::move(format), std::move(done));
+  } catch (const std::bad_alloc&) {
+    r.asking = false;
+    throw;
+  }
+}
+
+void PoolNode::drop(uint64_t serial) {
+  auto found = routed_.find(serial);
+  Routed& r = *found->second;
+  // A start of the same key that is under way comes first.
+  const bool starting = std::any_of(routed_.begin(), routed_.end(), [&](const auto& other) {
+    return other.second->name == 'j' && other.second->key == r.key;
+  });
+  if (starting) return;
+  counters.dropped.fetch_add(1, std::memory_order_relaxed);
+  ack(r.handle);
+  routed_.erase(found);
+}
+
+// Time has passed, or other workers are active.
+void PoolNode::route_again(int64_t now_ms) {
+  const int64_t server_ms = server_now_ns() / 1000000;
+  uint64_t held = 0;
+  for (auto at = routed_.begin(); at != routed_.end();) {
+    const uint64_t serial = at->first;
+    Routed& r = *at->second;
+    ++at;  // try_route may take it away
+    const bool request = r.name != 'j';
+    const bool lost = !r.worker.empty() && !members_.is_active(r.worker);
+    if (request && server_ms - static_cast<int64_t>(r.handle.id.ms) > kRequestTtlMs) {
+      counters.dropped.fetch_add(1, std::memory_order_relaxed);
+      ack(r.handle);
+      routed_.erase(serial);
+      continue;
+    }
+    if (lost && request && !r.worker_event.empty()) {
+      by_worker_event_.erase(worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+      r.worker_event.clear();
+    }
+    const bool again = request && now_ms - r.since_ms > kAskAgainMs;
+    if (r.worker.empty() || lost) {
+      held++;
+      if (lost || now_ms - r.since_ms >= kHeldPauseMs) try_route(serial);
+    } else if (again) {
+      const String owner = owner_of(std::string_view(r.key));
+      if (owner != r.worker) {
+        try_route(serial);
+      } else {
+        r.since_ms = now_ms;
+      }
+    }
+  }
+  counters.held.store(held, std::memory_order_relaxed);
+  counters.unanswered.store(routed_.size() - std::min<size_t>(held, routed_.size()),
+                            std::memory_order_relaxed);
+}
+
+// --- the node's own stream -------------------------------------------------------------------------
+
+void PoolNode::on_node_event(const pulse_event* event, void* p) {
+  static_cast<PoolNode*>(p)->take_node_event(*event);
+}
+
+void PoolNode::take_node_event(const pulse_event& event) {
+  if (phase_ == Phase::closed) return;
+  if (event.kind == PULSE_EVENT_READY) {
+    reader_ready_ = true;
+    check_ready();
+    return;
+  }
+  if (event.kind != PULSE_EVENT_MESSAGE) return;
+  read_.reserve(read_.size() + 1);
+  String id = id_text(event.id);
+  const std::string_view name(event.name, event.name_len);
+  const std::string_view payload(event.payload, event.payload_len);
+  std::string_view sender, answer, id_of, error;
+  bool known = true;
+  if (name == "a") {
+    known = parse_envelope(payload, &sender, &answer) && parse_ack(answer, &id_of, &error);
+    if (known) worker_answered(sender, id_of, error);
+  } else if (name == "d") {
+    known = parse_ack(payload, &id_of, &error);
+    if (known) dispatch_answered(id_of, error);
+  } else if (name != "i") {
+    known = false;
+  }
+  if (!known) {
+    counters.malformed.fetch_add(1, std::memory_order_relaxed);
+    log(PULSE_LOG_WARNING, "an event of a node's stream cannot be read");
+  }
+  read_.push_back(std::move(id));
+  engine_->at_end_of_turn(*this);
+}
+
+void PoolNode::worker_answered(std::string_view worker, std::string_view event,
+                               std::string_view error) {
+  const String key = worker_event_key(worker, event);
+  auto found = by_worker_event_.find(key);
+  if (found == by_worker_event_.end()) {
+    // The reply that tells the event's id is on its way, or it was sent elsewhere since.
+    if (forwarding_ > 0) early_acks_[key] = String(error);
+    return;
+  }
+  const uint64_t serial = found->second;
+  Routed& r = *routed_.find(serial)->second;
+  if (r.name == 'j') {
+    String answer;
+    append_ack(&answer, std::string_view(id_text(r.handle.id)), error);
+    const String stream =
+        engine_->key("pulse:stream:", names_.node_stream(std::string_view(r.dispatcher)));
+    forwards_.push_back({stream, 'd', std::move(answer), 0, String()});
+  }
+  ack(r.handle);
+  by_worker_event_.erase(found);
+  routed_.erase(serial);
+}
+
+// --- what leaves at the end of a turn --------------------------------------------------------------
+
+void PoolNode::flush_forwards() {
+  while (!forwards_.empty() || !read_.empty()) {
+    const size_t count = std::min(forwards_.size(), kForwardsPerRun);
+    Vector<Forward> forwards(std::make_move_iterator(forwards_.begin()),
+                             std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
+    forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
+    auto batch = make_ref<Forwards>(std::move(forwards), std::move(read_));
+    read_.clear();
+    auto format = [this, batch](CommandWriter& w, bool eval) {
+      const Vector<Forward>& list = batch->forwards;
+      const Vector<String>& read = batch->read;
+      w.begin_script(scripts::pool_forward, eval, 1 + list.size(),
+                     1 + read.size() + 2 * list.size());
+      w.arg(std::string_view(node_stream_->key()));
+      for (const Forward& f : list) w.arg(std::string_view(f.stream));
+      w.arg(static_cast<int64_t>(read.size()));
+      for (const String& id : read) w.arg(std::string_view(id));
+      for (const Forward& f : list) {
+        w.arg(std::string_view(&f.name, 1));
+        w.arg(std::string_view(f.payload));
+      }
+    };
+    auto done = [this, batch](const Error& error, Reply* reply) {
+      forwarding_--;
+      forwarded(error, reply, *batch);
+      if (forwarding_ == 0) early_acks_.clear();
+    };
+    // An event that is sent twice does no harm: workers know what they run, routers and
+    // dispatchers what they wait for.
+    forwarding_++;
+    send(&scripts::pool_forward, true, std::move(format), std::move(done));
+  }
+}
+
+void PoolNode::forwarded(const Error& error, Reply* reply, Forwards& batch) {
+  if (phase_ == Phase::closed) return;
+  if (error.ok()) reply->next();
+  for (Forward& f : batch.forwards) {
+    const ReplyNode* node = error.ok() ? &reply->next() : nullptr;
+    if (f.serial == 0) {
+      // An answer to a dispatcher: again, unless it is gone.
+      if (node == nullptr) forwards_.push_back(std::move(f));
+      continue;
+    }
+    auto found = routed_.find(f.serial);
+    if (found == routed_.end()) continue;
+    Routed& r = *found->second;
+    if (r.worker != f.worker) continue;  // sent elsewhere meanwhile
+    if (node == nullptr || !node->is_text()) {
+      r.worker.clear();  // no such stream: held until the pool has settled
+      r.since_ms = monotonic_ms();
+      continue;
+    }
+    r.worker_event = String(node->text);
+    const String key = worker_event_key(std::string_view(f.worker), node->text);
+    by_worker_event_[key] = f.serial;
+    auto early = early_acks_.find(key);
+    if (early != early_acks_.end()) {
+      const String text = std::move(early->second);
+      early_acks_.erase(early);
+      worker_answered(std::string_view(f.worker), node->text, std::string_view(text));
+    }
+  }
+  engine_->at_end_of_turn(*this);
+}
+
+void PoolNode::ack(const pulse_ack_handle& handle) {
+  acks_.push_back(handle);
+  engine_->at_end_of_turn(*this);
+}
+
+// Acks that fail (an outage) are made again: else the event would stay ours for ever.
+void PoolNode::flush_acks() {
+  if (acks_.empty() || !sink_) return;
+  constexpr size_t kPerCall = 1000;
+  while (!acks_.empty()) {
+    const size_t count = std::min(acks_.size(), kPerCall);
+    auto acked = make_ref<AckBatch>();
+    acked->node = Ref<PoolNode>::share(this);
+    acked->handles.assign(acks_.end() - static_cast<ptrdiff_t>(count), acks_.end());
+    Target target(
+        [](const pulse_event* event, void* p) {
+          auto* batch = static_cast<AckBatch*>(p);
+          if (event->status == PULSE_OK || event->status == PULSE_ERR_NOT_OWNER) return;
+          if (event->status == PULSE_ERR_CLOSED) return;
+          PoolNode& node = *batch->node;
+          node.acks_.insert(node.acks_.end(), batch->handles.begin(), batch->handles.end());
+        },
+        acked.get(), acked);
+    Ref<Operation> operation;
+    Error error = sink_->ack(acked->handles.data(), count, 0, std::move(target), nullptr, &operation);
+    if (!error.ok()) return;  // the next tick tries again
+    acks_.resize(acks_.size() - count);
+  }
+}
+
+}  // namespace pulseengine

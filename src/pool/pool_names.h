@@ -1,0 +1,60 @@
+// What a pool is called in Redis.
+#ifndef PULSE_POOL_POOL_NAMES_H
+#define PULSE_POOL_POOL_NAMES_H
+
+#include "engine/engine.h"
+
+namespace pulseengine {
+
+// The group of the routers on the pool's stream.
+constexpr std::string_view kRouters = "events";
+
+struct PoolNames {
+  PoolNames(const Engine& engine, std::string_view pool, bool rendezvous)
+      : plain(pool.data(), pool.size()), name(plain) {
+    if (rendezvous) name += ":rv";
+    node_keepalive = content(engine, ":node-keepalive");
+    shutdown = content(engine, ":shutdown");
+    workers = content(engine, ":workers");
+    worker_keepalive = content(engine, ":worker-keepalive");
+    cleanup = content(engine, ":cleanup");
+    jobs = content(engine, ":jobs");
+    payloads = content(engine, ":job-payloads");
+    pending = content(engine, ":pending-jobs");
+    tickers = content(engine, ":tickers");
+    routing = engine.key("map:", plain, ":routing:content");
+    plain_nodes = engine.key("map:", plain, ":node-keepalive:content");
+    pool_stream = engine.key("pulse:stream:", name, ":pool");
+  }
+
+  String map(std::string_view suffix) const {
+    String text = name;
+    text.append(suffix.data(), suffix.size());
+    return text;
+  }
+  String node_stream(std::string_view node) const {
+    String text = map(":node:");
+    text.append(node.data(), node.size());
+    return text;
+  }
+  static String worker_stream(std::string_view worker) {
+    String text("worker:");
+    text.append(worker.data(), worker.size());
+    return text;
+  }
+
+  const String plain;  // as the host named it
+  String name;
+  // Keys, with the engine's prefix: of the maps' contents, and of the pool's stream.
+  String node_keepalive, shutdown, workers, worker_keepalive, cleanup, jobs, payloads, pending,
+      tickers, routing, plain_nodes, pool_stream;
+
+ private:
+  String content(const Engine& engine, std::string_view suffix) const {
+    return engine.key("map:", map(suffix), ":content");
+  }
+};
+
+}  // namespace pulseengine
+
+#endif

@@ -1,0 +1,749 @@
+#include "pool/worker.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/ulid.h"
+#include "pool/pool_message.h"
+#include "scripts.h"
+
+namespace pulseengine {
+namespace {
+
+// Error texts that peers know.
+constexpr std::string_view kExists = "job already exists";
+
+constexpr size_t kUpdatesPerRun = 1000;
+constexpr int64_t kMostMoves = 64;  // stops for the sake of others at a time
+constexpr size_t kMostNotifications = 1000;
+constexpr int64_t kFirstPauseMs = 100;
+constexpr int64_t kMostPauseMs = 5000;
+
+Error closed_error() { return Error(PULSE_ERR_CLOSED, "the worker is closed"); }
+
+}  // namespace
+
+PoolWorker::PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target target)
+    : node_(std::move(node)),
+      start_concurrency_(start_concurrency),
+      ready_signal_(make_ref<Signal>()),
+      closed_signal_(make_ref<Signal>()),
+      target_(make_ref<SharedTarget>(std::move(target))),
+      closed_notice_(make_ref<Notice>(target_, PULSE_EVENT_CLOSED, node_->names().plain)) {}
+
+PoolWorker::~PoolWorker() = default;
+
+size_t PoolWorker::id_text_to(char* text, size_t capacity) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (text == nullptr || capacity < kUlidLength + 1 || id_.empty()) return 0;
+  id_.copy(text, kUlidLength);
+  text[kUlidLength] = '\0';
+  return kUlidLength;
+}
+
+void PoolWorker::close() noexcept {
+  if (closing_.exchange(true, std::memory_order_acq_rel)) return;
+  try {
+    engine().post_call([worker = Ref<PoolWorker>::share(this)] {
+      worker->leave(PULSE_STOP_MOVED);
+    });
+  } catch (const std::bad_alloc&) {
+    // tick() sees it.
+  }
+}
+
+void PoolWorker::tell(pulse_event_kind kind, uint64_t count, const Error& error) noexcept {
+  if (!target_) return;
+  try {
+    auto notice = make_ref<Notice>(target_, kind, std::string_view(node_->names().plain));
+    notice->count = count;
+    notice->error = error;
+    engine().deliver(std::move(notice));
+  } catch (const std::bad_alloc&) {
+    node_->log(PULSE_LOG_ERROR, "no memory to tell of a worker's state");
+  }
+}
+
+// --- joining -------------------------------------------------------------------------------
+
+void PoolWorker::join() {
+  if (joining_ || (phase_ != Phase::idle && phase_ != Phase::joining)) return;
+  String id = make_ulid();
+  // Whose worker it is can be seen: it ends as its node's id does.
+  const std::string_view node(node_->id());
+  constexpr size_t kShared = 8;
+  id.replace(kUlidLength - kShared, kShared, node.substr(kUlidLength - kShared));
+  auto stream = make_ref<Stream>(Ref<Engine>::share(&engine()),
+                                 std::string_view(PoolNames::worker_stream(std::string_view(id))),
+                                 StreamOptions());
+  String init;
+  append_envelope(&init, node, std::string_view(id));
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    id_ = id;
+  }
+  stream_ = std::move(stream);
+  incarnation_++;
+  phase_ = Phase::joining;
+  auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
+    const PoolNames& names = node_->names();
+    w.begin_script(scripts::pool_add_worker, eval, 5, 3);
+    w.arg(std::string_view(names.node_keepalive));
+    w.arg(std::string_view(names.worker_keepalive));
+    w.arg(std::string_view(names.workers));
+    w.arg(std::string_view(names.shutdown));
+    w.arg(std::string_view(stream_->key()));
+    w.arg(std::string_view(node_->id()));
+    w.arg(std::string_view(id_));
+    w.arg(std::string_view(init));
+  };
+  joining_ = true;
+  try {
+    node_->send(&scripts::pool_add_worker, true, std::move(format),
+                [this, self = Ref<PoolWorker>::share(this)](const Error& e, Reply* r) {
+                  joining_ = false;
+                  joined(e, r);
+                });
+  } catch (const std::bad_alloc&) {
+    joining_ = false;
+    throw;
+  }
+}
+
+void PoolWorker::joined(const Error& error, Reply* reply) {
+  if (phase_ != Phase::joining) return;  // closed meanwhile
+  if (!error.ok()) return;  // tick() tries again, under another id: whether this one is known is not
+  reply->next();
+  const std::string_view result = reply->next().text;
+  if (result != "ok") {
+    phase_ = Phase::idle;  // the node learns by itself what has happened
+    node_->keepalive_soon();
+    return;
+  }
+  phase_ = Phase::running;
+  open_reader();
+  if (closing_.load(std::memory_order_acquire)) leave(PULSE_STOP_MOVED);
+}
+
+void PoolWorker::open_reader() {
+  ReaderOptions reading;
+  reading.buffer = reading.buffer_bytes = -1;
+  reading.block_ms = node_->config().block_ms;
+  ReadStart oldest;
+  oldest.start = PULSE_START_OLDEST;
+  (void)Reader::open(stream_, reading, oldest, make_owned<Filter>(),
+                     Target(on_event, this, Ref<RefCounted>::share(this)), &reader_);
+}
+
+void PoolWorker::close_reader() noexcept {
+  if (reader_) reader_->close();
+  reader_ = nullptr;
+}
+
+// --- what routers send ------------------------------------------------------------------------
+
+void PoolWorker::on_event(const pulse_event* event, void* p) {
+  static_cast<PoolWorker*>(p)->take_event(*event);
+}
+
+void PoolWorker::take_event(const pulse_event& event) {
+  if (phase_ != Phase::running) return;
+  const std::string_view stream(event.stream, event.stream_len);
+  if (event.kind == PULSE_EVENT_READY) {
+    if (!ready_signal_->is_set()) {
+      ready_signal_->set(Error());
+      tell(PULSE_EVENT_READY, 0, Error());
+    }
+    return;
+  }
+  if (event.kind != PULSE_EVENT_MESSAGE || stream != std::string_view(stream_->name())) return;
+  const std::string_view name(event.name, event.name_len);
+  const std::string_view payload(event.payload, event.payload_len);
+  std::string_view sender, message;
+  if (!parse_envelope(payload, &sender, &message)) {
+    malformed();
+  } else if (name == "j") {
+    take_start(message, {String(sender), id_text(event.id)});
+  } else if (name == "s") {
+    take_stop(message, {String(sender), id_text(event.id)});
+  } else if (name == "n") {
+    take_notification(message, {String(sender), id_text(event.id)});
+  } else if (name != "i") {
+    malformed();
+  }
+  update(Update::What::read, nullptr, id_text(event.id));
+}
+
+void PoolWorker::malformed() {
+  node_->counters.malformed.fetch_add(1, std::memory_order_relaxed);
+  node_->log(PULSE_LOG_WARNING, "an event of a worker's stream cannot be read");
+}
+
+void PoolWorker::take_start(std::string_view message, RouterEvent from) {
+  JobMessage start;
+  if (!parse_job(message, &start) || start.key.empty()) {
+    malformed();
+    answer(from, "malformed job");
+    return;
+  }
+  auto found = jobs_.find(String(start.key));
+  if (found != jobs_.end()) {
+    PoolJob& job = *found->second;
+    using State = PoolJob::State;
+    if (job.state == State::stopping || job.state == State::ending) {
+      // It runs again when it has ended here, by what this event says then.
+      again_.push_back({String(start.key), String(message), std::move(from)});
+    } else if (!job.same_dispatch(start.node, start.created_ns) && !start.requeued) {
+      String text(kExists);
+      text += ": job \"";
+      text.append(start.key.data(), start.key.size());
+      text += '"';
+      answer(from, std::string_view(text));
+    } else if (job.state == State::running) {
+      answer(from, {});
+    } else {
+      job.starts.push_back(std::move(from));
+    }
+    return;
+  }
+  auto job = make_ref<PoolJob>(Ref<PoolWorker>::share(this), std::string_view(id_), start.key,
+                               start.payload, start.node, start.created_ns, start.requeued);
+  job->starts.push_back(std::move(from));
+  auto [place, fresh] = jobs_.emplace(job->key(), job);
+  try {
+    update(Update::What::own, job);
+  } catch (const std::bad_alloc&) {
+    jobs_.erase(place);
+    throw;
+  }
+  count_jobs();
+}
+
+void PoolWorker::take_stop(std::string_view message, RouterEvent from) {
+  std::string_view key;
+  if (!parse_job_key(message, &key)) {
+    malformed();
+    answer(from, "malformed job key");
+    return;
+  }
+  auto found = jobs_.find(String(key));
+  // Not here (any more): the router finds out where it is, without an answer.
+  if (found == jobs_.end() || found->second->state == PoolJob::State::ending) return;
+  PoolJob& job = *found->second;
+  job.stops.push_back(std::move(from));
+  // A stop ends the job even if it was to move.
+  if (job.state == PoolJob::State::stopping && job.stop_reason == PULSE_STOP_MOVED) {
+    job.stop_reason = PULSE_STOP_REQUESTED;
+    moving_--;
+    return;
+  }
+  want_stop(job, PULSE_STOP_REQUESTED);
+}
+
+void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
+  std::string_view key, payload;
+  if (!parse_notification(message, &key, &payload)) {
+    malformed();
+    answer(from, "malformed notification");
+    return;
+  }
+  auto found = jobs_.find(String(key));
+  if (found == jobs_.end()) return;
+  PoolJob& job = *found->second;
+  if (job.state == PoolJob::State::ending || job.state == PoolJob::State::stopping) return;
+  if (job.notifications.size() >= kMostNotifications) {
+    answer(from, "too many notifications wait for this job");
+    return;
+  }
+  job.notifications.push_back({String(payload), std::move(from)});
+  pump(job, monotonic_ms());
+}
+
+// --- a job's way ------------------------------------------------------------------------------
+
+// Does what can be done now.
+void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
+  using State = PoolJob::State;
+  if (suspect_ || (phase_ != Phase::running && phase_ != Phase::leaving)) return;
+  if (job.state == State::held) {
+    // The replica must show our claim before it can show that there is no other one.
+    if (node_->jobs_are_at(job.claim_revision) &&
+        node_->other_owner(std::string_view(job.key()), std::string_view(id_)).empty()) {
+      job.state = State::waiting;
+      job.at_ms = 0;
+    } else if (now_ms >= job.at_ms) {
+      job.state = State::waiting;
+      job.at_ms = 0;
+    }
+  }
+  if (job.state == State::waiting && now_ms >= job.at_ms &&
+      (start_concurrency_ == 0 || starting_ < start_concurrency_)) {
+    job.ask(target_, PoolJob::Request::start, 0, String());
+    job.state = State::starting;
+    starting_++;
+  }
+  if (job.state == State::running && !job.asked() && !job.notifications.empty()) {
+    job.ask(target_, PoolJob::Request::notify, 0, job.notifications.front().payload);
+    job.notifying = true;
+  }
+}
+
+void PoolWorker::pump_all() {
+  const int64_t now = monotonic_ms();
+  Vector<Ref<PoolJob>> jobs;
+  jobs.reserve(jobs_.size());
+  for (const auto& [key, job] : jobs_) {
+    if (job->state == PoolJob::State::held || job->state == PoolJob::State::waiting) {
+      jobs.push_back(job);
+    }
+  }
+  for (const Ref<PoolJob>& job : jobs) pump(*job, now);
+}
+
+void PoolWorker::answered(PoolJob& given, PoolJob::Request request, pulse_status status,
+                          std::string_view text) {
+  Ref<PoolJob> keep = Ref<PoolJob>::share(&given);
+  PoolJob& job = given;
+  if (job.state == PoolJob::State::gone) return;
+  switch (request) {
+    case PoolJob::Request::start:
+      start_answered(job, status, text);
+      break;
+    case PoolJob::Request::stop:
+      if (status != PULSE_OK) log_answer("stopped badly", job, status, text);
+      stopped(job);
+      break;
+    case PoolJob::Request::notify:
+      if (job.notifying) {
+        job.notifying = false;
+        String error;
+        if (status != PULSE_OK) {
+          log_answer("did not take a notification", job, status, text);
+          error = text.empty() ? String(pulse_status_message(status)) : String(text);
+        }
+        answer(job.notifications.front().from, std::string_view(error));
+        job.notifications.pop_front();
+      }
+      if (job.state == PoolJob::State::stopping) {
+        ask_stop(job);
+      } else {
+        pump(job, monotonic_ms());
+      }
+      break;
+    case PoolJob::Request::none:
+      if (status != PULSE_OK) log_answer("ended", job, status, text);
+      finished(job);
+  }
+  finish_phase();
+}
+
+void PoolWorker::log_answer(std::string_view what, const PoolJob& job, pulse_status status,
+                            std::string_view text) {
+  Error line = Error::make(status, 0, "job {} {}: {}", job.key(), what,
+                           text.empty() ? std::string_view(pulse_status_message(status)) : text);
+  node_->log(PULSE_LOG_WARNING, line.message());
+}
+
+void PoolWorker::start_answered(PoolJob& job, pulse_status status, std::string_view text) {
+  starting_--;
+  if (status == PULSE_OK) {
+    job.set_running();
+    answer_all(&job.starts, {});
+    if (job.requeued()) node_->counters.moved_in.fetch_add(1, std::memory_order_relaxed);
+    if (job.state == PoolJob::State::stopping) {
+      ask_stop(job);
+    } else {
+      job.state = PoolJob::State::running;
+      if (!node_->route(std::string_view(job.key())).empty()) rebalance();
+      pump(job, monotonic_ms());
+    }
+  } else if (job.state == PoolJob::State::stopping) {
+    stopped(job);  // it does not run, which is what was wanted
+  } else if (status == PULSE_ERR_AGAIN || job.requeued()) {
+    // A job that exists is not given up because one worker could not take it.
+    const int64_t most = std::max(node_->config().grace_ms, kFirstPauseMs);
+    job.pause_ms = std::min(most, job.pause_ms == 0 ? kFirstPauseMs : job.pause_ms * 2);
+    job.at_ms = monotonic_ms() + job.pause_ms;
+    job.state = PoolJob::State::waiting;
+  } else {
+    const String error = text.empty() ? String(pulse_status_message(status)) : String(text);
+    answer_all(&job.starts, std::string_view(error));
+    over(job, Update::What::end);
+  }
+  if (start_concurrency_ != 0) pump_all();
+}
+
+void PoolWorker::want_stop(PoolJob& job, pulse_stop_reason reason) {
+  using State = PoolJob::State;
+  switch (job.state) {
+    case State::stopping:
+      if (reason == PULSE_STOP_LOST || reason == PULSE_STOP_SHUTDOWN) job.stop_reason = reason;
+      return;
+    case State::ending:
+    case State::gone:
+      return;
+    default:
+      break;
+  }
+  const bool known_to_host = job.state == State::starting || job.state == State::running;
+  if (reason == PULSE_STOP_MOVED) moving_++;
+  job.stop_reason = reason;
+  job.state = State::stopping;
+  if (!known_to_host) {
+    stopped(job);
+  } else {
+    ask_stop(job);
+  }
+}
+
+// When no other request is open.
+void PoolWorker::ask_stop(PoolJob& job) {
+  if (job.asked()) return;
+  job.ask(target_, PoolJob::Request::stop, job.stop_reason, String());
+}
+
+void PoolWorker::stopped(PoolJob& job) {
+  if (job.state != PoolJob::State::stopping) return;
+  switch (job.stop_reason) {
+    case PULSE_STOP_MOVED: {
+      moving_--;
+      // A job that was not started yet is still with its router, which sends it elsewhere.
+      if (!job.starts.empty()) {
+        over(job, Update::What::drop);
+        break;
+      }
+      String event;
+      append_job(&event, {std::string_view(job.key()), std::string_view(job.dispatcher()),
+                          std::string_view(job.payload()), job.created_ns(), true});
+      handed_over_++;
+      node_->counters.moved_out.fetch_add(1, std::memory_order_relaxed);
+      over(job, Update::What::move, std::move(event));
+      break;
+    }
+    case PULSE_STOP_LOST:
+      forget(job);
+      break;
+    default:
+      answer_all(&job.stops, {});
+      answer_all(&job.starts, "the job was stopped");
+      over(job, Update::What::end);
+  }
+  if (moving_ < kMostMoves / 2 && phase_ == Phase::running) rebalance();
+}
+
+// It ended by itself.
+void PoolWorker::finished(PoolJob& job) {
+  if (job.state == PoolJob::State::ending || job.state == PoolJob::State::gone) return;
+  if (job.state == PoolJob::State::stopping && job.stop_reason == PULSE_STOP_MOVED) moving_--;
+  if (phase_ == Phase::dying) {
+    forget(job);
+    return;
+  }
+  node_->counters.finished.fetch_add(1, std::memory_order_relaxed);
+  answer_all(&job.stops, {});
+  over(job, Update::What::end);
+}
+
+// The server is told that the job is not this worker's any more.
+void PoolWorker::over(PoolJob& job, Update::What what, String event) {
+  update(what, Ref<PoolJob>::share(&job), std::move(event));
+  job.set_over();
+  job.state = PoolJob::State::ending;
+  for (const Notification& n : job.notifications) {
+    if (what == Update::What::end) answer(n.from, {});
+  }
+  job.notifications.clear();
+}
+
+void PoolWorker::forget(PoolJob& job) {
+  Ref<PoolJob> keep = Ref<PoolJob>::share(&job);
+  job.set_over();
+  job.state = PoolJob::State::gone;
+  jobs_.erase(job.key());
+  count_jobs();
+}
+
+void PoolWorker::count_jobs() {
+  const size_t before = job_count_.exchange(jobs_.size(), std::memory_order_relaxed);
+  node_->counters.jobs.fetch_add(jobs_.size() - before, std::memory_order_relaxed);
+}
+
+void PoolWorker::rebalance() {
+  if (phase_ != Phase::running || suspect_ || !node_->is_active(std::string_view(id_))) return;
+  Vector<Ref<PoolJob>> moving;
+  for (const auto& [key, job] : jobs_) {
+    if (moving_ + static_cast<int64_t>(moving.size()) >= kMostMoves) break;
+    if (job->state != PoolJob::State::running) continue;
+    const std::string_view to = node_->route(std::string_view(key));
+    if (!to.empty() && to != std::string_view(id_)) moving.push_back(job);
+  }
+  for (const Ref<PoolJob>& job : moving) want_stop(*job, PULSE_STOP_MOVED);
+}
+
+// --- what the server is told -----------------------------------------------------------------
+
+void PoolWorker::answer(const RouterEvent& to, std::string_view error) {
+  String ack, envelope;
+  append_ack(&ack, std::string_view(to.event), error);
+  append_envelope(&envelope, std::string_view(id_), std::string_view(ack));
+  update(Update::What::ack, nullptr, std::move(envelope),
+         engine().key("pulse:stream:", node_->names().node_stream(std::string_view(to.node))));
+}
+
+void PoolWorker::answer_all(Vector<RouterEvent>* events, std::string_view error) {
+  for (const RouterEvent& event : *events) answer(event, error);
+  events->clear();
+}
+
+void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text, String stream) {
+  updates_.push_back({what, std::move(text), std::move(stream), std::move(job)});
+  engine().at_end_of_turn(*this);
+}
+
+void PoolWorker::end_of_turn() {
+  if (!sending_ && !updates_.empty() && monotonic_ms() >= retry_ms_) send_updates();
+}
+
+void PoolWorker::send_updates() {
+  using What = Update::What;
+  if (sent_.empty()) {
+    const size_t count = std::min(updates_.size(), kUpdatesPerRun);
+    sent_.reserve(count);
+    sent_.assign(std::make_move_iterator(updates_.begin()),
+                 std::make_move_iterator(updates_.begin() + static_cast<ptrdiff_t>(count)));
+    updates_.erase(updates_.begin(), updates_.begin() + static_cast<ptrdiff_t>(count));
+  }
+  size_t streams = 0, arguments = 1;
+  for (const Update& u : sent_) {
+    arguments += u.what == What::own || u.what == What::move         ? 3
+                 : u.what == What::leaving || u.what == What::gone ? 1
+                                                                   : 2;
+    if (u.what == What::ack) streams++;
+  }
+  auto format = [this, streams, arguments](CommandWriter& w, bool eval) {
+    static constexpr std::string_view kNames[] = {"own", "end",  "drop",    "move",
+                                                  "ack", "read", "leaving", "gone"};
+    const PoolNames& names = node_->names();
+    w.begin_script(scripts::pool_update, eval, 7 + streams, arguments);
+    for (const String* key : {&names.workers, &names.jobs, &names.payloads,
+                              &names.worker_keepalive, &names.cleanup, &names.pool_stream}) {
+      w.arg(std::string_view(*key));
+    }
+    w.arg(std::string_view(stream_->key()));
+    for (const Update& u : sent_) {
+      if (u.what == What::ack) w.arg(std::string_view(u.stream));
+    }
+    w.arg(std::string_view(id_));
+    for (const Update& u : sent_) {
+      w.arg(kNames[static_cast<size_t>(u.what)]);
+      if (u.job) w.arg(std::string_view(u.job->key()));
+      if (u.what == What::own) w.arg(std::string_view(u.job->payload()));
+      if (u.what == What::move || u.what == What::ack || u.what == What::read) {
+        w.arg(std::string_view(u.text));
+      }
+    }
+  };
+  auto done = [this, self = Ref<PoolWorker>::share(this), incarnation = incarnation_](
+                  const Error& error, Reply* reply) {
+    if (incarnation != incarnation_) return;
+    sending_ = false;
+    updated(error, reply);
+  };
+  sending_ = true;
+  try {
+    // Sent twice, each of them does what it did before.
+    node_->send(&scripts::pool_update, true, std::move(format), std::move(done));
+  } catch (const std::bad_alloc&) {
+    sending_ = false;
+    throw;
+  }
+}
+
+void PoolWorker::updated(const Error& error, Reply* reply) {
+  if (phase_ == Phase::closed) return;
+  if (!error.ok()) {
+    // The same ones again: what they are about waits for it.
+    pause_ms_ = std::min(kMostPauseMs, pause_ms_ == 0 ? kFirstPauseMs : 2 * pause_ms_);
+    retry_ms_ = monotonic_ms() + pause_ms_;
+    if ((error.flags() & PULSE_ERROR_SERVER) != 0) node_->log(PULSE_LOG_ERROR, error.message());
+    return;
+  }
+  pause_ms_ = 0;
+  const ReplyNode& result = reply->next();
+  uint64_t revision = 0;
+  if (result.is_text()) {
+    std::from_chars(result.text.data(), result.text.data() + result.text.size(), revision);
+  } else {
+    declared_dead();
+    return;
+  }
+  Vector<Update> sent;
+  sent.swap(sent_);
+  for (Update& u : sent) confirm(u, revision);
+  engine().at_end_of_turn(*this);
+  finish_phase();
+}
+
+void PoolWorker::confirm(Update& u, uint64_t jobs_revision) {
+  using What = Update::What;
+  if (u.what == What::gone) {
+    departed_ = true;
+  } else if (u.what == What::own) {
+    if (u.job->state != PoolJob::State::claiming) return;
+    u.job->state = PoolJob::State::held;
+    u.job->claim_revision = jobs_revision;
+    u.job->at_ms = monotonic_ms() + node_->config().ttl_ms;
+    pump(*u.job, monotonic_ms());
+  } else if (u.job) {
+    forget(*u.job);
+    // What came for its key meanwhile begins anew.
+    for (size_t i = 0; i < again_.size();) {
+      if (again_[i].key != u.job->key()) {
+        i++;
+        continue;
+      }
+      Again again = std::move(again_[i]);
+      again_.erase(again_.begin() + static_cast<ptrdiff_t>(i));
+      take_start(std::string_view(again.message), std::move(again.from));
+      i = 0;
+    }
+  }
+}
+
+// --- declared dead ----------------------------------------------------------------------------
+
+void PoolWorker::set_suspect(bool suspect) {
+  if (suspect_ == suspect) return;
+  suspect_ = suspect;
+  if (!suspect) pump_all();
+}
+
+void PoolWorker::declared_dead() {
+  if (phase_ != Phase::running && phase_ != Phase::leaving) return;
+  phase_ = Phase::dying;
+  incarnation_++;
+  sending_ = false;
+  updates_.clear();
+  sent_.clear();
+  again_.clear();
+  close_reader();
+  node_->counters.lost_owners.fetch_add(1, std::memory_order_relaxed);
+  tell(PULSE_EVENT_OWNERSHIP_LOST, jobs_.size(),
+       Error(PULSE_ERR_NOT_OWNER, "the worker was declared dead"));
+  Vector<Ref<PoolJob>> jobs;
+  for (const auto& [key, job] : jobs_) jobs.push_back(job);
+  for (const Ref<PoolJob>& job : jobs) {
+    job->starts.clear();
+    job->stops.clear();
+    if (job->state == PoolJob::State::ending) {
+      forget(*job);
+    } else {
+      want_stop(*job, PULSE_STOP_LOST);
+    }
+  }
+  moving_ = 0;
+  finish_phase();
+}
+
+// --- leaving -----------------------------------------------------------------------------------
+
+void PoolWorker::leave(pulse_stop_reason reason) {
+  closing_.store(true, std::memory_order_release);
+  switch (phase_) {
+    case Phase::idle:
+      end(Error());
+      return;
+    case Phase::running:
+      break;
+    default:
+      return;  // joined() and finish_phase() go on from here
+  }
+  phase_ = Phase::leaving;
+  if (reason != PULSE_STOP_SHUTDOWN) update(Update::What::leaving, nullptr);
+  Vector<Ref<PoolJob>> jobs;
+  for (const auto& [key, job] : jobs_) jobs.push_back(job);
+  for (const Ref<PoolJob>& job : jobs) want_stop(*job, reason);
+  finish_phase();
+}
+
+// The handlers that have not answered are not waited for: their jobs are left to the others, who
+// take this worker for dead in time.
+void PoolWorker::leave_now() {
+  late_ = true;
+  Vector<Ref<PoolJob>> jobs;
+  for (const auto& [key, job] : jobs_) jobs.push_back(job);
+  for (const Ref<PoolJob>& job : jobs) {
+    if (job->state == PoolJob::State::ending) continue;
+    abandoned_++;
+    forget(*job);
+  }
+  if (!engine().server_is_ready()) {
+    end(Error());
+  } else {
+    finish_phase();
+  }
+}
+
+// Whether what the present phase waits for has happened.
+void PoolWorker::finish_phase() {
+  if (phase_ == Phase::dying && jobs_.empty()) {
+    if (closing_.load(std::memory_order_acquire)) {
+      end(Error());
+      return;
+    }
+    phase_ = Phase::idle;
+    if (node_->takes_part()) join();
+  } else if (phase_ == Phase::leaving && jobs_.empty() && again_.empty()) {
+    if (departed_ || abandoned_ > 0) {
+      if (abandoned_ == 0 || (updates_.empty() && sent_.empty())) end(Error());
+    } else if (!departing_) {
+      departing_ = true;
+      close_reader();
+      update(Update::What::gone, nullptr);
+    }
+  }
+}
+
+void PoolWorker::tick(int64_t now_ms) {
+  if (phase_ == Phase::joining && !joining_) phase_ = Phase::idle;  // that failed
+  if (closing_.load(std::memory_order_acquire)) {
+    if (late_ && !engine().server_is_ready()) {
+      end(Error());
+      return;
+    }
+    if (phase_ == Phase::running || phase_ == Phase::idle) leave(PULSE_STOP_MOVED);
+  } else if (phase_ == Phase::idle && node_->takes_part()) {
+    join();
+  }
+  if (!sending_ && (!sent_.empty() || !updates_.empty()) && now_ms >= retry_ms_) send_updates();
+  pump_all();
+}
+
+void PoolWorker::end(const Error& error) noexcept {
+  if (phase_ == Phase::closed) return;
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);
+  phase_ = Phase::closed;
+  closing_.store(true, std::memory_order_release);
+  incarnation_++;
+  close_reader();
+  engine().forget_hook(*this);
+  for (auto& [key, job] : jobs_) {
+    job->set_over();
+    job->state = PoolJob::State::gone;
+  }
+  jobs_.clear();
+  count_jobs();
+  updates_.clear();
+  sent_.clear();
+  again_.clear();
+  ready_signal_->set(error.ok() ? closed_error() : error);
+  closed_notice_->error = error;
+  closed_notice_->count = handed_over_;
+  closed_notice_->id.ms = abandoned_;
+  engine().deliver(std::move(closed_notice_));
+  target_ = nullptr;
+  closed_signal_->set(Error());
+  node_->worker_closed(*this, handed_over_, abandoned_);
+}
+
+}  // namespace pulseengine

@@ -1,0 +1,143 @@
+// A worker of a pool: the jobs that it has, and what the server knows of them.
+//
+// All that happens to jobs goes to the server in one ordered row of updates, one script run at a
+// time (pool_update.lua), which is refused as a whole once the worker was declared dead.  A job
+// starts when the server knows that this worker has it, and moves or ends when the server was told
+// that it has not.
+#ifndef PULSE_POOL_WORKER_H
+#define PULSE_POOL_WORKER_H
+
+#include "pool/job.h"
+#include "pool/node.h"
+#include "streaming/reader.h"
+
+namespace pulseengine {
+
+class PoolWorker final : public RefCounted, TurnHook {
+ public:
+  // --- any thread -----------------------------------------------------------
+  PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target target);
+  PoolNode& node() const { return *node_; }
+  Engine& engine() const { return node_->engine(); }
+  size_t id_text_to(char* text, size_t capacity) const;
+  size_t job_count() const { return job_count_.load(std::memory_order_relaxed); }
+  Signal& ready_signal() { return *ready_signal_; }
+  Signal& closed_signal() { return *closed_signal_; }
+  bool closed() const { return closing_.load(std::memory_order_acquire); }
+  void close() noexcept;
+
+  // --- loop thread, for the node ----------------------------------------------
+  enum class Phase : uint8_t {
+    idle,      // the node does not take part yet
+    joining,   // the script that adds it is under way
+    running,
+    dying,     // declared dead: the host stops the jobs
+    leaving,   // jobs are handed over, then the worker is taken off the maps
+    closed,
+  };
+  // It is, or was, in the pool's maps.
+  bool in_pool() const { return phase_ == Phase::running || phase_ == Phase::leaving; }
+  const String& id() const { return id_; }
+  void join();
+  // Its entry is not in the pool's maps any more: it was declared dead, or its node was.
+  void declared_dead();
+  // Others may have declared it dead: nothing new begins until that is known.
+  void set_suspect(bool suspect);
+  // Another list of active workers.
+  void rebalance();
+  // The replicas have news, or time has passed.
+  void tick(int64_t now_ms);
+  // Hands all jobs over, or ends them (SHUTDOWN), and leaves.
+  void leave(pulse_stop_reason reason);
+  // Without waiting for handlers any more.
+  void leave_now();
+  void end(const Error& error) noexcept;
+
+  // An answer of the host; `request` none: the job finished.
+  void answered(PoolJob& job, PoolJob::Request request, pulse_status status,
+                std::string_view text);
+
+ private:
+  struct Update {
+    enum class What : uint8_t { own, end, drop, move, ack, read, leaving, gone };
+    What what = What::read;
+    String text;    // move: the event; ack: the answer; read: the id
+    String stream;  // ack: key of the router's stream
+    Ref<PoolJob> job;
+  };
+  // A start that came while a job of the same key was ending here.
+  struct Again {
+    String key, message;
+    RouterEvent from;
+  };
+
+  ~PoolWorker() override;
+
+  // TurnHook
+  void end_of_turn() override;
+
+  void joined(const Error& error, Reply* reply);
+  void open_reader();
+  void close_reader() noexcept;
+  static void on_event(const pulse_event* event, void* worker);
+  void take_event(const pulse_event& event);
+  void malformed();
+  void take_start(std::string_view message, RouterEvent from);
+  void take_stop(std::string_view message, RouterEvent from);
+  void take_notification(std::string_view message, RouterEvent from);
+  void pump(PoolJob& job, int64_t now_ms);
+  void pump_all();
+  void start_answered(PoolJob& job, pulse_status status, std::string_view text);
+  void want_stop(PoolJob& job, pulse_stop_reason reason);
+  void ask_stop(PoolJob& job);
+  void stopped(PoolJob& job);
+  void finished(PoolJob& job);
+  void over(PoolJob& job, Update::What what, String event = {});
+  void forget(PoolJob& job);
+  void count_jobs();
+  void log_answer(std::string_view what, const PoolJob& job, pulse_status status,
+                  std::string_view text);
+  void answer(const RouterEvent& to, std::string_view error);
+  void answer_all(Vector<RouterEvent>* events, std::string_view error);
+  void update(Update::What what, Ref<PoolJob> job, String text = {}, String stream = {});
+  void send_updates();
+  void updated(const Error& error, Reply* reply);
+  void confirm(Update& update, uint64_t jobs_revision);
+  void finish_phase();
+  void tell(pulse_event_kind kind, uint64_t count, const Error& error) noexcept;
+
+  const Ref<PoolNode> node_;
+  const int64_t start_concurrency_;  // 0: unlimited
+  const Ref<Signal> ready_signal_, closed_signal_;
+  std::atomic<bool> closing_{false};
+  std::atomic<size_t> job_count_{0};
+  mutable std::mutex mutex_;
+  String id_;  // written on the loop thread under mutex_
+
+  // Loop thread.
+  Ref<SharedTarget> target_;
+  Ref<Notice> closed_notice_;
+  Phase phase_ = Phase::idle;
+  bool joining_ = false;  // the script is under way
+  bool suspect_ = false;
+  bool departing_ = false;  // "gone" is to be sent, or was
+  bool departed_ = false;   // and the server has it
+  bool late_ = false;       // handlers are not waited for any more
+  Ref<Stream> stream_;
+  Ref<Reader> reader_;
+  uint64_t incarnation_ = 0;  // of the id; what belongs to an earlier one is dropped
+  HashMap<String, Ref<PoolJob>> jobs_;
+  Vector<Again> again_;
+  int64_t starting_ = 0;  // asked and not answered
+  int64_t moving_ = 0;
+  uint64_t handed_over_ = 0, abandoned_ = 0;
+  Vector<Update> updates_;  // to be sent
+  Vector<Update> sent_;     // under way
+  bool sending_ = false;
+  int64_t retry_ms_ = 0;  // not before
+  int64_t pause_ms_ = 0;
+};
+
+}  // namespace pulseengine
+
+#endif
