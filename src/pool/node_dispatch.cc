@@ -202,6 +202,8 @@ Error PoolNode::job_state(std::string_view key, int64_t timeout_ms, Target targe
       c.complete(unexpected_reply("the job state script", head));
       return;
     }
+    // The host may be looking at a call that was cut short.
+    if (c.completed()) return;
     c.job_state = static_cast<int32_t>(reply->next().integer);
     c.worker = String(reply->next().text);
     c.complete();

@@ -282,10 +282,12 @@ void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
     job.state = State::starting;
     starting_++;
   }
-  if (job.state == State::running && !job.asked() && !job.notifications.empty()) {
-    job.ask(target_, PoolJob::Request::notify, 0, job.notifications.front().payload);
-    job.notifying = true;
-  }
+  if (job.state == State::running && !job.asked() && !job.notifications.empty()) ask_notify(job);
+}
+
+void PoolWorker::ask_notify(PoolJob& job) {
+  job.ask(target_, PoolJob::Request::notify, 0, job.notifications.front().payload);
+  job.notifying = true;
 }
 
 void PoolWorker::pump_all() {
@@ -396,9 +398,14 @@ void PoolWorker::want_stop(PoolJob& job, pulse_stop_reason reason) {
   }
 }
 
-// When no other request is open.
+// When no other request is open.  What came before a stop is handled before it; when the job goes on
+// elsewhere, it is sent there.
 void PoolWorker::ask_stop(PoolJob& job) {
   if (job.asked()) return;
+  if (job.stop_reason == PULSE_STOP_REQUESTED && !job.notifications.empty()) {
+    ask_notify(job);
+    return;
+  }
   job.ask(target_, PoolJob::Request::stop, job.stop_reason, String());
 }
 

@@ -90,6 +90,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   void start_answered(PoolJob& job, pulse_status status, std::string_view text);
   void want_stop(PoolJob& job, pulse_stop_reason reason);
   void ask_stop(PoolJob& job);
+  void ask_notify(PoolJob& job);
   void stopped(PoolJob& job);
   void finished(PoolJob& job);
   void over(PoolJob& job, Update::What what, String event = {});

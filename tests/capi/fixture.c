@@ -14,6 +14,8 @@ typedef enum object_kind {
   A_SINK,
   A_MAP,
   A_WATCH,
+  A_NODE,
+  A_WORKER,
   A_REPLY
 } object_kind;
 
@@ -161,10 +163,12 @@ static ev *copy_event(const pulse_event *e) {
       pulse_bytes_ref(copy->map_results[i].value);
     }
   }
+  copy->job = pulse_job_ref(e->job);
   return copy;
 }
 
 static void free_event(ev *e) {
+  pulse_job_unref(e->job);
   free(e->stream);
   free(e->name);
   free(e->payload);
@@ -182,8 +186,15 @@ static void free_event(ev *e) {
   free(e);
 }
 
+static void answer(const pulse_event *event) {
+  if (event->kind == PULSE_EVENT_JOB_START) pulse_job_started(event->job, PULSE_OK, NULL, 0);
+  if (event->kind == PULSE_EVENT_JOB_STOP) pulse_job_stopped(event->job, PULSE_OK, NULL, 0);
+  if (event->kind == PULSE_EVENT_JOB_NOTIFY) pulse_job_notified(event->job, PULSE_OK, NULL, 0);
+}
+
 static void on_event(const pulse_event *event, void *user_data) {
   collector *c = user_data;
+  if (c->answer) answer(event);
   ev *copy = copy_event(event);
   pthread_mutex_lock(&c->fx->lists->mutex);
   if (c->count == c->capacity) {
@@ -485,6 +496,26 @@ pulse_map_watch *fx_watch(fixture *fx, pulse_map *map, const pulse_map_watch_opt
   return watch;
 }
 
+pulse_node *fx_node(fixture *fx, const char *pool, const pulse_node_options *options,
+                    collector *to) {
+  if (fx->engine == NULL) fx_ready(fx, NULL);
+  pulse_node *node = NULL;
+  assert_ok(pulse_node_join_wait(fx->engine, pool, strlen(pool), options,
+                                 to == NULL ? NULL : col_target(to, 0), TS_DEADLINE_MS, &node,
+                                 fx_err()));
+  remember(fx, A_NODE, node);
+  return node;
+}
+
+pulse_worker *fx_worker(fixture *fx, pulse_node *node, const pulse_worker_options *options,
+                        collector *to) {
+  pulse_worker *worker = NULL;
+  assert_ok(pulse_node_add_worker(node, options, col_target(to, 0), &worker, fx_err()));
+  remember(fx, A_WORKER, worker);
+  assert_ok(pulse_worker_ready_wait(worker, TS_DEADLINE_MS, fx_err()));
+  return worker;
+}
+
 /* --- short forms ----------------------------------------------------------- */
 
 pulse_event_id fx_add(pulse_stream *stream, const char *name, const char *payload) {
@@ -597,6 +628,8 @@ static void release_handle(const object *o) {
   if (o->kind == A_SINK) pulse_sink_unref(o->handle);
   if (o->kind == A_MAP) pulse_map_unref(o->handle);
   if (o->kind == A_WATCH) pulse_map_watch_unref(o->handle);
+  if (o->kind == A_NODE) pulse_node_unref(o->handle);
+  if (o->kind == A_WORKER) pulse_worker_unref(o->handle);
   if (o->kind == A_STREAM) pulse_stream_unref(o->handle);
   if (o->kind == A_REPLY) ts_reply_free(o->handle);
 }

@@ -60,6 +60,7 @@ typedef struct ev {
   size_t old_value_len;
   pulse_map_result *map_results; /* with values of their own */
   size_t map_result_count;
+  pulse_job *job; /* a reference of its own */
 } ev;
 
 struct fixture;
@@ -69,6 +70,7 @@ typedef struct collector {
   delivery delivery;
   pulse_queue *queue; /* NULL for BY_CALLBACK */
   bool hold;          /* fx_pump leaves the queue alone */
+  bool answer;        /* requests about jobs are answered PULSE_OK at once */
   /* Use the functions below: other threads may be at it. */
   uint64_t targets;   /* made with col_target */
   uint64_t destroyed; /* calls of destroy */
@@ -205,6 +207,13 @@ uint64_t col_targets(collector *c);
 pulse_map *fx_map(fixture *fx, const char *name, const pulse_map_options *options, collector *to);
 pulse_map_watch *fx_watch(fixture *fx, pulse_map *map, const pulse_map_watch_options *options,
                           collector *to);
+
+/* Joins on fx->engine and waits until it takes part; events go to `to` if given. */
+pulse_node *fx_node(fixture *fx, const char *pool, const pulse_node_options *options,
+                    collector *to);
+/* Adds a worker whose requests go to `to`, and waits until jobs may come. */
+pulse_worker *fx_worker(fixture *fx, pulse_node *node, const pulse_worker_options *options,
+                        collector *to);
 
 /* --- short forms ----------------------------------------------------------- */
 
