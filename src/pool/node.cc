@@ -339,13 +339,21 @@ void PoolNode::refresh_members(int64_t now_ms) {
   {
     std::lock_guard<std::mutex> lock(members_mutex_);
     if (!members_.refresh(now_ms)) return;
+    seeds_.clear();
+    for (const String& id : members_.active()) {
+      seeds_.push_back(rendezvous_seed(std::string_view(id)));
+    }
   }
   for (size_t i = 0; i < workers_.size(); i++) workers_[i]->rebalance();
   route_again(now_ms);
 }
 
 std::string_view PoolNode::route(std::string_view key) const {
-  return route_job(key, members_.active(), config_.rendezvous);
+  const Vector<String>& workers = members_.active();
+  if (workers.empty()) return {};
+  const uint64_t crc = crc64(key);
+  return workers[config_.rendezvous ? rendezvous_route(crc, seeds_)
+                                    : jump_route(crc, workers.size())];
 }
 
 std::string_view PoolNode::other_owner(std::string_view key, std::string_view but) const {

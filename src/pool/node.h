@@ -239,6 +239,7 @@ class PoolNode final : public Child, TurnHook {
   int64_t last_tick_ms_ = 0;
   mutable std::mutex members_mutex_;  // where the loop thread changes members_, or others read
   Membership members_;
+  Vector<uint64_t> seeds_;  // of the active workers, for rendezvous routing
   Ref<Stream> pool_stream_, node_stream_;
   Ref<Sink> sink_;
   Ref<Reader> reader_;

@@ -35,7 +35,7 @@ Error PoolNode::dispatch(std::string_view key, std::string_view payload, int64_t
                  PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
   }
   String job;
-  append_job(&job, {key, std::string_view(id_), payload, server_now_ns(), false});
+  append_message(JobMessage{key, std::string_view(id_), payload, server_now_ns(), false}, &job);
   auto call = make_ref<PoolCall>(PULSE_EVENT_JOB_DISPATCHED, std::move(target), key);
   const size_t bytes = job.size() + 1024;
   auto format = [this, key = String(key), job = std::move(job)](CommandWriter& w, bool eval) {
@@ -164,9 +164,9 @@ Error PoolNode::request(char name, std::string_view key, std::string_view payloa
                         Ref<Operation>* out) {
   String message;
   if (name == 'n') {
-    append_notification(&message, key, payload);
+    append_message(PoolNotification{key, payload}, &message);
   } else {
-    append_job_key(&message, key);
+    append_job_key(key, &message);
   }
   auto call = make_ref<PoolCall>(PULSE_EVENT_JOB_REQUESTED, std::move(target), key);
   const size_t bytes = message.size() + 512;

@@ -91,16 +91,18 @@ void PoolNode::take_pool_event(const pulse_event& event) {
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
   JobMessage job;
-  std::string_view key, content;
+  PoolNotification notification;
+  std::string_view key;
   bool known = name.size() == 1;
-  if (known && name == "j") {
-    known = parse_job(payload, &job);
+  if (known && name == pool_event::kStart) {
+    known = parse_message(payload, &job);
     key = job.key;
     routed->dispatcher = String(job.node);
-  } else if (known && name == "s") {
+  } else if (known && name == pool_event::kStop) {
     known = parse_job_key(payload, &key);
-  } else if (known && name == "n") {
-    known = parse_notification(payload, &key, &content);
+  } else if (known && name == pool_event::kNotify) {
+    known = parse_message(payload, &notification);
+    key = notification.key;
   } else {
     known = false;
   }
@@ -139,7 +141,7 @@ void PoolNode::try_route(uint64_t serial) {
 void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
   Routed& r = *routed_.find(serial)->second;
   String envelope;
-  append_envelope(&envelope, std::string_view(id_), std::string_view(r.payload));
+  append_message(PoolEnvelope{std::string_view(id_), std::string_view(r.payload)}, &envelope);
   const String stream = engine_->key("pulse:stream:", PoolNames::worker_stream(worker));
   forwards_.push_back({stream, r.name, std::move(envelope), serial, String(worker)});
   if (!r.worker_event.empty()) {
@@ -245,15 +247,16 @@ void PoolNode::take_node_event(const pulse_event& event) {
   String id = id_text(event.id);
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
-  std::string_view sender, answer, id_of, error;
+  PoolEnvelope envelope;
+  PoolAck answer;
   bool known = true;
-  if (name == "a") {
-    known = parse_envelope(payload, &sender, &answer) && parse_ack(answer, &id_of, &error);
-    if (known) worker_answered(sender, id_of, error);
-  } else if (name == "d") {
-    known = parse_ack(payload, &id_of, &error);
-    if (known) dispatch_answered(id_of, error);
-  } else if (name != "i") {
+  if (name == pool_event::kAck) {
+    known = parse_message(payload, &envelope) && parse_message(envelope.payload, &answer);
+    if (known) worker_answered(envelope.sender, answer.event, answer.error);
+  } else if (name == pool_event::kDispatched) {
+    known = parse_message(payload, &answer);
+    if (known) dispatch_answered(answer.event, answer.error);
+  } else if (name != pool_event::kInit) {
     known = false;
   }
   if (!known) {
@@ -277,7 +280,8 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
   Routed& r = *routed_.find(serial)->second;
   if (r.name == 'j') {
     String answer;
-    append_ack(&answer, std::string_view(id_text(r.handle.id)), error);
+    const String event_id = id_text(r.handle.id);
+    append_message(PoolAck{std::string_view(event_id), error}, &answer);
     const String stream =
         engine_->key("pulse:stream:", names_.node_stream(std::string_view(r.dispatcher)));
     forwards_.push_back({stream, 'd', std::move(answer), 0, String()});

@@ -77,7 +77,7 @@ void PoolWorker::join() {
                                  std::string_view(PoolNames::worker_stream(std::string_view(id))),
                                  StreamOptions());
   String init;
-  append_envelope(&init, node, std::string_view(id));
+  append_message(PoolEnvelope{node, std::string_view(id)}, &init);
   {
     std::lock_guard<std::mutex> lock(mutex_);
     id_ = id;
@@ -159,17 +159,20 @@ void PoolWorker::take_event(const pulse_event& event) {
   if (event.kind != PULSE_EVENT_MESSAGE || stream != std::string_view(stream_->name())) return;
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
-  std::string_view sender, message;
-  if (!parse_envelope(payload, &sender, &message)) {
+  PoolEnvelope envelope;
+  if (!parse_message(payload, &envelope)) {
     malformed();
-  } else if (name == "j") {
-    take_start(message, {String(sender), id_text(event.id)});
-  } else if (name == "s") {
-    take_stop(message, {String(sender), id_text(event.id)});
-  } else if (name == "n") {
-    take_notification(message, {String(sender), id_text(event.id)});
-  } else if (name != "i") {
-    malformed();
+  } else {
+    RouterEvent from{String(envelope.sender), id_text(event.id)};
+    if (name == pool_event::kStart) {
+      take_start(envelope.payload, std::move(from));
+    } else if (name == pool_event::kStop) {
+      take_stop(envelope.payload, std::move(from));
+    } else if (name == pool_event::kNotify) {
+      take_notification(envelope.payload, std::move(from));
+    } else if (name != pool_event::kInit) {
+      malformed();
+    }
   }
   update(Update::What::read, nullptr, id_text(event.id));
 }
@@ -181,7 +184,7 @@ void PoolWorker::malformed() {
 
 void PoolWorker::take_start(std::string_view message, RouterEvent from) {
   JobMessage start;
-  if (!parse_job(message, &start) || start.key.empty()) {
+  if (!parse_message(message, &start) || start.key.empty()) {
     malformed();
     answer(from, "malformed job");
     return;
@@ -241,13 +244,13 @@ void PoolWorker::take_stop(std::string_view message, RouterEvent from) {
 }
 
 void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
-  std::string_view key, payload;
-  if (!parse_notification(message, &key, &payload)) {
+  PoolNotification notification;
+  if (!parse_message(message, &notification)) {
     malformed();
     answer(from, "malformed notification");
     return;
   }
-  auto found = jobs_.find(String(key));
+  auto found = jobs_.find(String(notification.key));
   if (found == jobs_.end()) return;
   PoolJob& job = *found->second;
   if (job.state == PoolJob::State::ending || job.state == PoolJob::State::stopping) return;
@@ -255,7 +258,7 @@ void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
     answer(from, "too many notifications wait for this job");
     return;
   }
-  job.notifications.push_back({String(payload), std::move(from)});
+  job.notifications.push_back({String(notification.payload), std::move(from)});
   pump(job, monotonic_ms());
 }
 
@@ -420,8 +423,10 @@ void PoolWorker::stopped(PoolJob& job) {
         break;
       }
       String event;
-      append_job(&event, {std::string_view(job.key()), std::string_view(job.dispatcher()),
-                          std::string_view(job.payload()), job.created_ns(), true});
+      append_message(
+          JobMessage{std::string_view(job.key()), std::string_view(job.dispatcher()),
+                     std::string_view(job.payload()), job.created_ns(), true},
+          &event);
       handed_over_++;
       node_->counters.moved_out.fetch_add(1, std::memory_order_relaxed);
       over(job, Update::What::move, std::move(event));
@@ -491,8 +496,8 @@ void PoolWorker::rebalance() {
 
 void PoolWorker::answer(const RouterEvent& to, std::string_view error) {
   String ack, envelope;
-  append_ack(&ack, std::string_view(to.event), error);
-  append_envelope(&envelope, std::string_view(id_), std::string_view(ack));
+  append_message(PoolAck{std::string_view(to.event), error}, &ack);
+  append_message(PoolEnvelope{std::string_view(id_), std::string_view(ack)}, &envelope);
   update(Update::What::ack, nullptr, std::move(envelope),
          engine().key("pulse:stream:", node_->names().node_stream(std::string_view(to.node))));
 }

@@ -11,15 +11,15 @@ if redis.replicate_commands then redis.replicate_commands() end
 -- include map_list.lua
 local workers, alive, cleanup = pool_map(KEYS[1]), pool_map(KEYS[2]), pool_map(KEYS[3])
 local jobs, payloads = pool_map(KEYS[4]), pool_map(KEYS[5])
+local id = ARGV[1]
+local list = map_list(jobs, id)
 if map_fault then return map_fault end
 
-local id = ARGV[1]
 if (redis.call('HGET', KEYS[2], id) or '') ~= ARGV[2] then return {'alive'} end
 local us = now_us()
 local lock = redis.call('HGET', KEYS[3], id)
-if lock and lock ~= ARGV[6] and earlier(ns_text(us - ARGV[3]), lock) then return {'locked'} end
+if lock and lock ~= ARGV[6] and digits_less(ns_text(us - ARGV[3]), lock) then return {'locked'} end
 
-local list = list_of(redis.call('HGET', KEYS[4], id)) or {}
 local count = math.min(#list, tonumber(ARGV[5]))
 local back = 0
 for i = 1, count do
@@ -32,7 +32,7 @@ end
 if count < #list then
   local kept = {}
   for i = count + 1, #list do kept[#kept + 1] = list[i] end
-  map_set(jobs, id, cjson.encode(kept))
+  map_set_list(jobs, id, kept)
   lock = ns_text(us)
   map_set(cleanup, id, lock)
   map_close(jobs)

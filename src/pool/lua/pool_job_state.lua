@@ -6,7 +6,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
--- include map_list.lua
+-- include list.lua
 local key = ARGV[1]
 if redis.call('HEXISTS', KEYS[1], key) == 0 then
   return {holds(redis.call('HGET', KEYS[2], key), ns_text(now_us())) and 1 or 0, ''}

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 node-keepalive  2 shutdown  3 routing  4 node-keepalive of the pool without ":rv"
 --       5 node stream
--- ARGV  1 node id  2 "jump" or "rendezvous"
+-- ARGV  1 node id  2 "jump" or "rendezvous"  3 "1": it was in the pool before
 -- Returns {"ok", now in us}, {"shutting_down"} or {"other_routing"}.
 if redis.replicate_commands then redis.replicate_commands() end
 
@@ -11,6 +11,10 @@ local nodes, routing = pool_map(KEYS[1]), pool_map(KEYS[3])
 if map_fault then return map_fault end
 
 if redis.call('HEXISTS', KEYS[2], 'shutdown') == 1 then return {'shutting_down'} end
+-- A pool that was shut down meanwhile must not come to life again.
+if ARGV[3] == '1' and redis.call('HGET', KEYS[1], '=kind') == 'destroy' then
+  return {'shutting_down'}
+end
 local marker = redis.call('HGET', KEYS[3], 'routing')
 if marker and marker ~= ARGV[2] then return {'other_routing'} end
 if ARGV[2] ~= 'jump' then

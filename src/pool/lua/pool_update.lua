@@ -19,24 +19,19 @@ if redis.replicate_commands then redis.replicate_commands() end
 local id = ARGV[1]
 local workers, jobs, payloads = pool_map(KEYS[1]), pool_map(KEYS[2]), pool_map(KEYS[3])
 local alive, cleanup = pool_map(KEYS[4]), pool_map(KEYS[5])
+local list = map_list(jobs, id)
 if map_fault then return map_fault end
 if redis.call('HEXISTS', KEYS[1], id) == 0 then return 0 end
 
-local list, place, changed  -- the worker's jobs, made when needed
-local function load()
-  if list then return end
-  list, place = list_of(redis.call('HGET', KEYS[2], id)) or {}, {}
-  for i, key in ipairs(list) do place[key] = i end
-end
+local place, changed = {}, false
+for i, key in ipairs(list) do place[key] = i end
 local function own(key)
-  load()
   if place[key] then return end
   list[#list + 1] = key
   place[key] = #list
   changed = true
 end
 local function disown(key)
-  load()
   if not place[key] then return end
   list[place[key]] = false
   place[key] = nil
@@ -48,12 +43,8 @@ local function save()
   for _, key in ipairs(list) do
     if key then kept[#kept + 1] = key end
   end
-  if #kept == 0 then
-    map_del(jobs, id)
-  else
-    map_set(jobs, id, cjson.encode(kept))
-  end
-  list, place, changed = nil, nil, nil
+  map_set_list(jobs, id, kept)
+  changed = false
 end
 
 local stream = 8

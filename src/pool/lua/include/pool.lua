@@ -1,4 +1,5 @@
 -- include map.lua
+-- include digits.lua
 -- What scripts of pools have in common.
 
 -- A map by its content's key.
@@ -15,13 +16,7 @@ end
 -- Nanoseconds as digits: they do not fit.
 local function ns_text(us) return string.format('%.0f', us) .. '000' end
 
--- Whether nanoseconds as digits are before others.
-local function earlier(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-
 -- Whether a guard still holds.  What is no number holds for ever, as it does for all peers.
 local function holds(guard, now)
-  return guard and (not string.find(guard, '^%d+$') or earlier(now, guard))
+  return guard and (not string.find(guard, '^%d+$') or digits_less(now, guard))
 end
