@@ -84,6 +84,7 @@ void PoolJob::ask(const Ref<SharedTarget>& target, Request request, pulse_stop_r
   auto delivery = make_ref<JobRequest>(target, Ref<PoolJob>::share(this), request, reason,
                                        std::move(notification));
   answer_task_ = std::move(task);
+  asked_ = true;
   open_.store(request, std::memory_order_release);
   worker_->engine().deliver(std::move(delivery));
 }

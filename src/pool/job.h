@@ -57,7 +57,9 @@ class PoolJob final : public RefCounted, private LiveObject {
   // Asks the host.  Throws bad_alloc, with no effect then.
   void ask(const Ref<SharedTarget>& target, Request request, pulse_stop_reason reason,
            String notification);
-  bool asked() const { return open_.load(std::memory_order_acquire) != Request::none; }
+  // From then until the answer has reached the loop.
+  bool asked() const { return asked_; }
+  void take_answer() { asked_ = false; }
   // From here on, until it is over, finish() is for this job.
   void set_running() { finish_.store(Finish::possible, std::memory_order_release); }
   // The end: no answer counts any more.
@@ -88,6 +90,7 @@ class PoolJob final : public RefCounted, private LiveObject {
   const String worker_id_, key_, payload_, dispatcher_;
   const int64_t created_ns_;
   const bool requeued_;
+  bool asked_ = false;
   std::atomic<Request> open_{Request::none};
   std::atomic<Finish> finish_{Finish::impossible};
   // Made early: answers need no memory.

@@ -434,7 +434,7 @@ void PoolNode::end_of_turn() {
   }
   flush_forwards();
   flush_acks();
-  flush_releases();
+  flush_answered();
 }
 
 void PoolNode::beat(int64_t now_ms) {
@@ -536,6 +536,11 @@ void PoolNode::end(const Error& error) noexcept {
   if (sink_) sink_->close();
   if (reader_) reader_->close();
   Error closed = error.ok() ? closed_error() : error;
+  try {
+    flush_answered();
+  } catch (const std::bad_alloc&) {
+    for (const Answered& a : answered_) a.call->complete(closed);
+  }
   for (auto& [event, call] : dispatches_) {
     Error unknown = closed;
     unknown.add_flags(PULSE_ERROR_OUTCOME_UNKNOWN);

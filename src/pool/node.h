@@ -124,6 +124,10 @@ class PoolNode final : public Child, TurnHook {
     Vector<Forward> forwards;
     const Vector<String> read;
   };
+  struct Answered {
+    Ref<PoolCall> call;
+    String error;  // empty: started
+  };
   struct AckBatch final : RefCounted {
     Ref<PoolNode> node;
     Vector<pulse_ack_handle> handles;
@@ -177,7 +181,7 @@ class PoolNode final : public Child, TurnHook {
   void dispatch_sent(PoolCall& call, Reply& reply);
   void dispatch_answered(std::string_view event, std::string_view error);
   void settle_dispatch(PoolCall& call, std::string_view error);
-  void flush_releases();
+  void flush_answered();
   void sweep_dispatches();
 
   // node_route.cc
@@ -250,7 +254,7 @@ class PoolNode final : public Child, TurnHook {
   // known.
   HashMap<String, Ref<PoolCall>> dispatches_;
   HashMap<String, String> early_answers_;
-  Vector<std::pair<String, String>> releases_;  // key and guard
+  Vector<Answered> answered_;  // to be told at the end of the turn
 
   Map<uint64_t, Owned<Routed>> routed_;
   HashMap<String, uint64_t> by_worker_event_;  // "<worker> <event>"

@@ -52,7 +52,7 @@ void PoolNode::depart_if_done() {
   if (phase_ != Phase::leaving || !workers_.empty()) return;
   flush_forwards();
   flush_acks();
-  flush_releases();
+  flush_answered();
   if (forwarding_ > 0 && engine_->server_is_ready()) return;  // answers of ours are under way
   phase_ = Phase::departing;
   depart();

@@ -118,35 +118,41 @@ void PoolNode::dispatch_answered(std::string_view event, std::string_view error)
 }
 
 void PoolNode::settle_dispatch(PoolCall& call, std::string_view error) {
-  releases_.emplace_back(call.key, call.guard);
+  answered_.push_back({Ref<PoolCall>::share(&call), String(error)});
   engine_->at_end_of_turn(*this);
-  if (error.empty()) {
-    counters.started.fetch_add(1, std::memory_order_relaxed);
-    call.complete();
-  } else {
-    counters.refused.fetch_add(1, std::memory_order_relaxed);
-    const bool exists = error.substr(0, kExists.size()) == kExists;
-    call.complete(Error(exists ? PULSE_ERR_EXISTS : PULSE_ERR_REFUSED, error));
-  }
 }
 
-void PoolNode::flush_releases() {
-  while (!releases_.empty()) {
-    constexpr size_t kPerRun = 500;
-    const size_t count = std::min(releases_.size(), kPerRun);
-    Vector<std::pair<String, String>> some(releases_.end() - static_cast<ptrdiff_t>(count),
-                                           releases_.end());
+// The guards go first: whoever is told may dispatch the key again.
+void PoolNode::flush_answered() {
+  constexpr size_t kPerRun = 500;
+  for (size_t first = 0; first < answered_.size(); first += kPerRun) {
+    const size_t count = std::min(answered_.size() - first, kPerRun);
+    Vector<Ref<PoolCall>> some;
+    some.reserve(count);
+    for (size_t i = 0; i < count; i++) some.push_back(answered_[first + i].call);
     auto format = [this, some = std::move(some)](CommandWriter& w, bool eval) {
       w.begin_script(scripts::pool_release, eval, 1, 2 * some.size());
       w.arg(std::string_view(names_.pending));
-      for (const auto& [key, guard] : some) {
-        w.arg(std::string_view(key));
-        w.arg(std::string_view(guard));
+      for (const Ref<PoolCall>& call : some) {
+        w.arg(std::string_view(call->key));
+        w.arg(std::string_view(call->guard));
       }
     };
     // What fails expires.
     send(&scripts::pool_release, true, std::move(format), [](const Error&, Reply*) {});
-    releases_.resize(releases_.size() - count);
+  }
+  Vector<Answered> answered;
+  answered.swap(answered_);
+  for (const Answered& a : answered) {
+    const std::string_view error(a.error);
+    if (error.empty()) {
+      counters.started.fetch_add(1, std::memory_order_relaxed);
+      a.call->complete();
+    } else {
+      counters.refused.fetch_add(1, std::memory_order_relaxed);
+      const bool exists = error.substr(0, kExists.size()) == kExists;
+      a.call->complete(Error(exists ? PULSE_ERR_EXISTS : PULSE_ERR_REFUSED, error));
+    }
   }
 }
 

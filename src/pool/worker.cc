@@ -309,6 +309,7 @@ void PoolWorker::answered(PoolJob& given, PoolJob::Request request, pulse_status
                           std::string_view text) {
   Ref<PoolJob> keep = Ref<PoolJob>::share(&given);
   PoolJob& job = given;
+  if (request != PoolJob::Request::none) job.take_answer();
   if (job.state == PoolJob::State::gone) return;
   switch (request) {
     case PoolJob::Request::start:
