@@ -305,6 +305,8 @@ int64_t Engine::run_once(size_t max_events, int64_t budget_us) {
   inline_deadline_us_ = budget_us > 0 ? monotonic_us() + budget_us : kNever;
   inline_ran_ = 0;
   loop_.run_nowait();
+  // From 1.45 on libuv runs timers last: what they have begun has not had its turn.
+  if (turn_due_) turn();
   auto ran = static_cast<int64_t>(inline_ran_);
   inline_limit_ = 0;
   inline_deadline_us_ = kNever;
@@ -355,17 +357,26 @@ void Engine::wakeup() noexcept {
 }
 
 void Engine::want_turn() noexcept {
-  if (!on_loop_thread()) {
+  if (on_loop_thread()) {
+    work_came_up();
+  } else {
     loop_.wake();
-  } else if (in_turn_) {
-    turn_again_ = true;
   }
-  // On the loop thread outside of a turn: one comes before the loop waits.
+}
+
+// On the loop thread.
+void Engine::work_came_up() noexcept {
+  if (in_turn_) {
+    turn_again_ = true;
+  } else {
+    turn_due_ = true;  // one comes before the loop waits, or before run_once returns
+  }
 }
 
 void Engine::turn() noexcept {
   if (finished_) return;
   in_turn_ = true;
+  turn_due_ = false;
   try {
     turn_again_ = false;
     run_tasks();
@@ -438,7 +449,7 @@ void Engine::at_end_of_turn(TurnHook& hook) {
   if (hook.queued_) return;
   hooks_.push_back(&hook);
   hook.queued_ = true;
-  if (in_turn_) turn_again_ = true;
+  work_came_up();
 }
 
 void Engine::forget_hook(TurnHook& hook) {
@@ -476,7 +487,7 @@ void Engine::deliver(Ref<Delivery> delivery) {
     while (delivery->next_event(&event)) target.callback()(&event, target.user_data());
   } else if (target.callback() != nullptr) {
     inline_.push(std::move(delivery));
-    if (in_turn_) turn_again_ = true;
+    work_came_up();
   }
 }
 

@@ -167,6 +167,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   // LoopClient
   void turn() noexcept override;
+  void work_came_up() noexcept;
   // ConnectionListener
   void connection_ready(Connection& connection) override;
   void connection_lost(Connection& connection, const Error& error) override;
@@ -225,6 +226,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   bool in_turn_ = false;
   bool has_abandoned_ = false;  // commands may be queued whose operation has ended
   bool turn_again_ = false;     // work came up that this turn no longer reaches
+  bool turn_due_ = false;       // work came up outside of a turn
 
   std::mutex child_mutex_;
   Vector<Ref<Child>> children_;  // guarded by child_mutex_

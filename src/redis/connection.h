@@ -130,7 +130,7 @@ class Connection : public Allocated {
   void secure();
   void greet();
   void become_ready();
-  void lose(const Error& error) noexcept;
+  void lose(const Error& cause) noexcept;
   Error or_greeting_error(const Error& error) const;
   void retry_later();
   void fail_all(const Error& error);

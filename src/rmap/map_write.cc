@@ -107,7 +107,8 @@ pulse_map_result MapWrite::release_result(size_t index) {
   none.size = sizeof none;
   none.status = status();
   none.flags = error().flags();
-  if (index >= map_results_.size()) return none;
+  // Of a call that was cut short, a late reply may be writing them at this moment.
+  if (status() != PULSE_OK || index >= map_results_.size()) return none;
   pulse_map_result r = map_results_[index];
   map_results_[index].value = nullptr;
   return r;

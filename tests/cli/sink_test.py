@@ -106,6 +106,15 @@ class Sink(ToolTest):
         return fields["last-delivered-id"] == self.server.command("XREVRANGE", key, "+", "-",
                                                                   "COUNT", 1)[0][0]
 
+    def test_every_ack_is_waited_for_wherever_the_count_ends(self):
+        self.add_numbers(5000)
+        for i in range(10):
+            # In each run another number of answers comes between the events.
+            count = 4000 + 7 * i
+            done = self.run_tool("sink", self.stream, "g%d" % i, "--from", "oldest", "--count",
+                                 str(count))
+            self.assertEqual(len(payloads(done.lines)), count)
+
     def test_nothing_is_lost_when_nobody_reads_the_output_any_more(self):
         self.add_numbers(5000)
         process, output = self.start_piped("sink", self.stream, "g", "--from", "oldest", "--grace",

@@ -47,7 +47,9 @@ std::string take_part(const std::string& message, size_t* at) {
 }  // namespace
 
 MapHistory::MapHistory(ts_server* server, std::string name)
-    : server_(server), name_(std::move(name)), thread_([this] { run(); }) {}
+    : server_(server), name_(std::move(name)) {
+  thread_ = std::thread([this] { run(); });
+}
 
 MapHistory::~MapHistory() {
   stop_ = true;

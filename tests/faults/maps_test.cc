@@ -278,6 +278,8 @@ TEST(Maps, AProcessIsStopped) {
   MapScene scene;
   scene.start();
   MapWorkerSeen& stopped = *scene.workers()[2];
+  scene.until("it follows the map",
+              [&] { return stopped.synced.size() > 10 && stopped.watched.size() > 10; });
   ts_process_signal(stopped.process, SIGSTOP);
   scene.pass(std::max<int64_t>(ts_scaled(10000), 2000));
   scene.progress(100);

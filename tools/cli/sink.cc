@@ -98,12 +98,14 @@ class Worker {
     pulse_event events[256];
     const size_t max = arguments_.command.empty() ? 256 : 1;
     const int64_t n = pulse_queue_poll(session_.queue(), events, sizeof events[0], max, 0);
-    for (int64_t i = 0; i < n && !finished_; ++i) use(events[i]);
+    for (int64_t i = 0; i < n; ++i) {
+      // Answers count behind the last event that is wanted, too.
+      if (!answer(events[i]) && !finished_) use(events[i]);
+    }
     flush();
   }
 
   void use(const pulse_event& event) {
-    if (answer(event)) return;
     if (event.kind != PULSE_EVENT_MESSAGE) {
       flush();
       check_receiving(event, ready_, "sink");

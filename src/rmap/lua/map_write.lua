@@ -12,38 +12,21 @@
 -- one; nil when there is none.  All or none: the first error, and nothing is written.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local content, channel = KEYS[1], KEYS[2]
-local first_rev = redis.pcall('HGET', content, '=rev') or '0'
-if type(first_rev) == 'table' then return first_rev end  -- no hash
--- Beyond 15 digits Lua's numbers are not exact.
-if not string.find(first_rev, '^%d+$') or #first_rev > 15 then
-  return redis.error_reply('ERR the revision of the map is no usable number: ' .. first_rev)
-end
-local rev, kind = tonumber(first_rev), nil
-local messages = {}
-
-local function pack(text) return struct.pack('<i4', #text) .. text end
-local function rev_text() return string.format('%.0f', rev) end
-
-local function write(key, value)
-  redis.call('HSET', content, key, value)
-  rev, kind = rev + 1, 'set'
-  messages[#messages + 1] = 'set:' .. pack(key) .. pack(value) .. pack(rev_text())
-end
+-- include map.lua
+local map = map_open(KEYS[1], KEYS[2])
+if map_fault then return map_fault end
+local content = KEYS[1]
+local ttl, sliding = ARGV[1], ARGV[2] == '1'
 
 if #ARGV == 8 and ARGV[5] == 'set' then
   -- By far the most frequent one: without the rest of the set-up below.
-  local key, value = ARGV[7], ARGV[8]
-  local previous = redis.call('HGET', content, key)
-  write(key, value)
-  redis.call('HSET', content, '=rev', rev_text(), '=kind', kind)
-  redis.call('PUBLISH', channel, messages[1])
-  if ARGV[1] ~= '0' and (ARGV[2] == '1' or redis.call('PTTL', content) < 0) then
-    redis.call('PEXPIRE', content, ARGV[1])
-  end
-  return {{rev_text(), previous and 1 or 0, 1, previous}}
+  local previous = redis.call('HGET', content, ARGV[7])
+  map_set(map, ARGV[7], ARGV[8])
+  map_close(map, ttl, sliding)
+  return {{map.rev, previous and 1 or 0, 1, previous}}
 end
 
+-- include map_list.lua
 local longest, atomic = tonumber(ARGV[3]), ARGV[4] == '1'
 local undo = {}
 
@@ -51,40 +34,12 @@ local function remember(key, previous)
   if atomic then undo[#undo + 1] = {key, previous} end
 end
 
-local function erase(key)
-  redis.call('HDEL', content, key)
-  rev, kind = rev + 1, 'del'
-  messages[#messages + 1] = 'del:' .. pack(key) .. pack(rev_text())
-end
-
--- All fields go; the revision comes back at the end.
 local function empty(what)
-  redis.call('DEL', content)
-  rev, kind = rev + 1, what
-  messages[#messages + 1] = what .. ':' .. rev_text()
-  return {rev_text(), 0, 1, false}
+  map_empty(map, what)
+  return {map.rev, 0, 1, false}
 end
 
--- The list that a value holds: a JSON array, else comma-separated as older writers left it.
-local function list_of(value)
-  if not value then return {} end
-  local ok, decoded = pcall(cjson.decode, value)
-  if ok and type(decoded) == 'table' then
-    if string.find(value, '^%s*{') then return nil end
-    return decoded
-  end
-  local list = {}
-  for item in string.gmatch(value, '[^,]+') do list[#list + 1] = item end
-  return list
-end
 local no_list = {err = 'WRONGTYPE the value is a JSON object, not a list'}
-
--- Nil for what can be read and not be written, like numbers beyond all bounds: it must not end the
--- script, in which others have written already.
-local function encode(list)
-  local ok, text = pcall(cjson.encode, list)
-  return ok and text or nil
-end
 local no_text = {err = 'WRONGTYPE the list has items that cannot be written as JSON'}
 
 local function append(key, first, last, unique)
@@ -93,29 +48,19 @@ local function append(key, first, last, unique)
   if first > last then return {'0', existed, 0, current} end
   local list = list_of(current)
   if not list then return no_list end
-  local present, changed = {}, not unique
   if unique then
-    for _, item in ipairs(list) do present[item] = true end
+    if not list_add(list, ARGV, first, last) then return {'0', existed, 0, current} end
+  else
+    for i = first, last do list[#list + 1] = ARGV[i] end
   end
-  for i = first, last do
-    local item = ARGV[i]
-    if not present[item] then
-      list[#list + 1] = item
-      if unique then
-        present[item] = true
-        changed = true
-      end
-    end
-  end
-  if not changed then return {'0', existed, 0, current} end
-  local encoded = encode(list)
+  local encoded = list_text(list)
   if not encoded then return no_text end
   if #encoded > longest then
     return {err = 'TOOLARGE the list of ' .. #encoded .. ' bytes is larger than ' .. longest}
   end
   remember(key, current)
-  write(key, encoded)
-  return {rev_text(), existed, 1, encoded}
+  map_set(map, key, encoded)
+  return {map.rev, existed, 1, encoded}
 end
 
 local function remove(key, first, last)
@@ -124,22 +69,18 @@ local function remove(key, first, last)
   if first > last then return {'0', 1, 0, current} end
   local list = list_of(current)
   if not list then return no_list end
-  local unwanted, kept = {}, {}
-  for i = first, last do unwanted[ARGV[i]] = true end
-  for _, item in ipairs(list) do
-    if not unwanted[item] then kept[#kept + 1] = item end
-  end
+  local kept = list_without(list, ARGV, first, last)
   if #kept == #list then return {'0', 1, 0, current} end
   if #kept == 0 then
     remember(key, current)
-    erase(key)
-    return {rev_text(), 1, 1, false}
+    map_del(map, key)
+    return {map.rev, 1, 1, false}
   end
-  local encoded = encode(kept)
+  local encoded = list_text(kept)
   if not encoded then return no_text end
   remember(key, current)
-  write(key, encoded)
-  return {rev_text(), 1, 1, encoded}
+  map_set(map, key, encoded)
+  return {map.rev, 1, 1, encoded}
 end
 
 -- The mutation `op` with its arguments ARGV[first] to ARGV[last].
@@ -171,9 +112,8 @@ local function run(op, first, last)
     remember(key, previous)
     -- Not the number that Lua got, which may be rounded.
     local value = redis.call('HGET', content, key)
-    rev, kind = rev + 1, 'set'
-    messages[#messages + 1] = 'set:' .. pack(key) .. pack(value) .. pack(rev_text())
-    return {rev_text(), existed, 1, value}
+    map_note(map, key, value)
+    return {map.rev, existed, 1, value}
   elseif op == 'setnx' then
     if previous then return nothing end
   elseif op == 'tas' or op == 'tad' then
@@ -183,11 +123,11 @@ local function run(op, first, last)
   end
   remember(key, previous)
   if op == 'del' or op == 'tad' then
-    erase(key)
+    map_del(map, key)
   else
-    write(key, ARGV[last])
+    map_set(map, key, ARGV[last])
   end
-  return {rev_text(), existed, 1, previous}
+  return {map.rev, existed, 1, previous}
 end
 
 local results = {}
@@ -210,12 +150,5 @@ while at <= #ARGV do
   at = last + 1
 end
 
-if kind then
-  redis.call('HSET', content, '=rev', rev_text(), '=kind', kind)
-  for _, message in ipairs(messages) do redis.call('PUBLISH', channel, message) end
-  local ttl = ARGV[1]
-  if ttl ~= '0' and (ARGV[2] == '1' or redis.call('PTTL', content) < 0) then
-    redis.call('PEXPIRE', content, ttl)
-  end
-end
+map_close(map, ttl, sliding)
 return results

@@ -18,50 +18,23 @@
 -- entries are gone.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local stream, alive_map, consumers_map, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- include event_id.lua
+-- include group.lua
+-- include map_list.lua
+-- include time.lua
+local stream, marker = KEYS[1], KEYS[4]
 local group, consumer, start = ARGV[1], ARGV[2], ARGV[3]
 local has_create_consumer, has_entries_read = ARGV[4] == '1', ARGV[5] == '1'
 local ttl, sliding = tonumber(ARGV[6]), ARGV[7] == '1'
 local before, restart, marker_ms, previous = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 
-local function pack(text) return struct.pack('<i4', #text) .. text end
-
-local function map_set(map, channel, field, value)
-  redis.call('HSET', map, field, value)
-  local rev = string.format('%.0f', redis.call('HINCRBY', map, '=rev', 1))
-  redis.call('HSET', map, '=kind', 'set')
-  redis.call('PUBLISH', channel, 'set:' .. pack(field) .. pack(value) .. pack(rev))
-end
-
--- Digits compare by length, then as text: Lua's numbers are too short for them.
-local function digits_less(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-local function id_less(a, b)
-  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
-  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
-  if ams ~= bms then return digits_less(ams, bms) end
-  return digits_less(aseq, bseq)
-end
-
-local function field_of(list, name)
-  for i = 1, #list, 2 do
-    if list[i] == name then return list[i + 1] end
-  end
-end
-
-local function find_group()
-  local groups = redis.pcall('XINFO', 'GROUPS', stream)
-  if groups.err then return nil end
-  for _, g in ipairs(groups) do
-    if field_of(g, 'name') == group then return g end
-  end
-end
+local alive, consumers = map_open(KEYS[2], ARGV[8]), map_open(KEYS[3], ARGV[9])
+local listed = map_list(consumers, group)
+if map_fault then return map_fault end
 
 local function has_consumer(name)
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
-    if field_of(c, 'name') == name then return true end
+    if fields_of(c)['name'] == name then return true end
   end
   return false
 end
@@ -72,8 +45,8 @@ if kind ~= 'none' and kind ~= 'stream' then
 end
 
 local rejoin = before ~= ''
-local there = find_group()
-local alive = redis.call('HEXISTS', alive_map, consumer) == 1
+local there = find_group(stream, group)
+local is_alive = redis.call('HEXISTS', KEYS[2], consumer) == 1
 local missing = 0
 if there and rejoin then
   -- Older servers make a consumer with its first event only.
@@ -83,15 +56,15 @@ if there and rejoin then
   end
   -- Without a keep-alive somebody has given us up; unless all was flushed and another
   -- instance has made the group anew before us.
-  if not alive and (before == 'stalled' or redis.call('EXISTS', marker) == 0) then
+  if not is_alive and (before == 'stalled' or redis.call('EXISTS', marker) == 0) then
     return {'dead', '0-0', '', missing, {}}
   end
 end
 
 -- The keep-alive comes before the consumer: others delete consumers that have none.
-if not rejoin or not alive then
-  local now = redis.call('TIME')
-  map_set(alive_map, ARGV[8], consumer, now[1] .. string.format('%06d', now[2]) .. '000')
+if not rejoin or not is_alive then
+  map_set(alive, consumer, now_ns())
+  map_close(alive)
 end
 
 local what = 'joined'
@@ -101,7 +74,7 @@ if not there then
     start = restart
     -- A stream that ends before our position is another one: all of it is new to us.
     if kind == 'stream' then
-      local last = field_of(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
+      local last = fields_of(redis.call('XINFO', 'STREAM', stream))['last-generated-id']
       if id_less(last, restart) then start = '0-0' end
     else
       start = '0-0'
@@ -112,9 +85,9 @@ if not there then
     -- So that the server can tell how many entries the group has not read.
     local added = 0
     if kind == 'stream' then
-      local info = redis.call('XINFO', 'STREAM', stream)
-      added = field_of(info, 'entries-added')
-      if start ~= '$' then added = added - field_of(info, 'length') end
+      local info = fields_of(redis.call('XINFO', 'STREAM', stream))
+      added = info['entries-added']
+      if start ~= '$' then added = added - info['length'] end
     end
     create[#create + 1] = 'ENTRIESREAD'
     create[#create + 1] = string.format('%.0f', added)
@@ -130,7 +103,7 @@ elseif rejoin and missing == 1 then
   local marked = redis.call('GET', marker)
   if marked and not id_less(restart, marked) then
     what = 'recreated'
-  elseif id_less(restart, field_of(there, 'last-delivered-id')) then
+  elseif id_less(restart, there['last-delivered-id']) then
     redis.call('XGROUP', 'SETID', stream, group, restart)
     redis.call('SET', marker, restart, 'PX', marker_ms)
     what = 'recreated'
@@ -139,18 +112,7 @@ end
 
 if has_create_consumer then redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer) end
 
-local current = redis.call('HGET', consumers_map, group)
-local list = {}
-if current and current ~= '' then
-  local ok, decoded = pcall(cjson.decode, current)
-  if ok and type(decoded) == 'table' then
-    list = decoded
-  else
-    for item in string.gmatch(current, '[^,]+') do list[#list + 1] = item end
-  end
-end
-
-local changed, lost = false, {}
+local list, lost = listed, {}
 if previous ~= '' then
   -- What was pending under our former name goes to the new one, then the name goes.
   if has_consumer(previous) then
@@ -173,28 +135,13 @@ if previous ~= '' then
     end
     redis.call('XGROUP', 'DELCONSUMER', stream, group, previous)
   end
-  local kept = {}
-  for _, c in ipairs(list) do
-    if c ~= previous then kept[#kept + 1] = c end
-  end
-  changed = #kept ~= #list
-  list = kept
+  list = list_without(list, {previous}, 1, 1)
 end
 
-local listed = false
-for _, c in ipairs(list) do
-  if c == consumer then listed = true end
-end
-if not listed then
-  list[#list + 1] = consumer
-  changed = true
-end
-if changed then
-  map_set(consumers_map, ARGV[9], group, cjson.encode(list))
-  if ttl > 0 and (sliding or redis.call('PTTL', consumers_map) < 0) then
-    redis.call('PEXPIRE', consumers_map, ARGV[6])
-  end
+if list_add(list, {consumer}, 1, 1) or #list < #listed then
+  map_set_list(consumers, group, list)
+  map_close(consumers, ARGV[6], sliding)
 end
 
 local summary = redis.call('XPENDING', stream, group)
-return {what, field_of(find_group(), 'last-delivered-id'), summary[2] or '', missing, lost}
+return {what, find_group(stream, group)['last-delivered-id'], summary[2] or '', missing, lost}

@@ -6,19 +6,19 @@
 -- shows that we are in touch with it all the same.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local map, consumer = KEYS[1], ARGV[1]
-if redis.call('HEXISTS', map, consumer) == 0 then return 0 end
+-- include map.lua
+-- include time.lua
+local consumer = ARGV[1]
+local alive = map_open(KEYS[1], ARGV[2])
+if map_fault then return map_fault end
+if redis.call('HEXISTS', KEYS[1], consumer) == 0 then return 0 end
 
-local function pack(text) return struct.pack('<i4', #text) .. text end
-
-local now = redis.call('TIME')
-local value = now[1] .. string.format('%06d', now[2]) .. '000'
-local set = redis.pcall('HSET', map, consumer, value)
+local value = now_ns()
+local set = redis.pcall('HSET', KEYS[1], consumer, value)
 if type(set) == 'table' and set.err then
   if string.find(set.err, 'OOM', 1, true) then return 2 end
   return set
 end
-local rev = string.format('%.0f', redis.call('HINCRBY', map, '=rev', 1))
-redis.call('HSET', map, '=kind', 'set')
-redis.call('PUBLISH', ARGV[2], 'set:' .. pack(consumer) .. pack(value) .. pack(rev))
+map_note(alive, consumer, value)
+map_close(alive)
 return 1

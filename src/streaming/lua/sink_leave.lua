@@ -6,42 +6,20 @@
 -- Returns 1 if the group was destroyed, else 0.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local stream, map = KEYS[1], KEYS[2]
-local group, consumer, channel, idle = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- include map_list.lua
+local stream = KEYS[1]
+local group, consumer, idle = ARGV[1], ARGV[2], ARGV[4]
+local consumers = map_open(KEYS[2], ARGV[3])
+local list = map_list(consumers, group)
+if map_fault then return map_fault end
 
-local function pack(text) return struct.pack('<i4', #text) .. text end
-local function map_changed(kind, message)
-  local rev = string.format('%.0f', redis.call('HINCRBY', map, '=rev', 1))
-  redis.call('HSET', map, '=kind', kind)
-  redis.call('PUBLISH', channel, kind .. ':' .. message .. pack(rev))
+local kept = list_without(list, {consumer}, 1, 1)
+if #kept < #list then
+  map_set_list(consumers, group, kept)
+  map_close(consumers)
 end
 
-local left = false
-local current = redis.call('HGET', map, group)
-if current then
-  local kept, list = {}, nil
-  local ok, decoded = pcall(cjson.decode, current)
-  if ok and type(decoded) == 'table' then
-    list = decoded
-  else
-    list = {}
-    for item in string.gmatch(current, '[^,]+') do list[#list + 1] = item end
-  end
-  for _, item in ipairs(list) do
-    if item ~= consumer then kept[#kept + 1] = item end
-  end
-  if #kept == 0 and #list > 0 then
-    redis.call('HDEL', map, group)
-    map_changed('del', pack(group))
-  elseif #kept ~= #list then
-    local value = cjson.encode(kept)
-    redis.call('HSET', map, group, value)
-    map_changed('set', pack(group) .. pack(value))
-  end
-  left = #kept > 0
-end
-
-if not left then
+if #kept == 0 then
   local destroyed = redis.pcall('XGROUP', 'DESTROY', stream, group)
   return type(destroyed) == 'number' and destroyed or 0
 end

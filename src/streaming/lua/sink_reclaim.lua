@@ -7,30 +7,18 @@
 -- are.  Returns how many were put back.
 if redis.replicate_commands then redis.replicate_commands() end
 
+-- include event_id.lua
+-- include group.lua
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 
-local last_ms, last_seq
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local fields = {}
-  for i = 1, #g, 2 do fields[g[i]] = g[i + 1] end
-  if fields['name'] == group then
-    last_ms, last_seq = string.match(fields['last-delivered-id'], '^(%d+)-(%d+)$')
-  end
-end
-if not last_ms then return 0 end
-
-local function was_delivered(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  if #ms ~= #last_ms then return #ms < #last_ms end
-  if ms ~= last_ms then return ms < last_ms end
-  if #seq ~= #last_seq then return #seq < #last_seq end
-  return seq <= last_seq
-end
+local there, fault = find_group(stream, group)
+if not there then return fault or 0 end
+local last_delivered = there['last-delivered-id']
 
 local count = 0
 for i = 4, #ARGV do
   local id = ARGV[i]
-  if was_delivered(id) and #redis.call('XPENDING', stream, group, id, id, 1) == 0 and
+  if not id_less(last_delivered, id) and #redis.call('XPENDING', stream, group, id, id, 1) == 0 and
       #redis.call('XRANGE', stream, id, id, 'COUNT', 1) > 0 then
     redis.call('XCLAIM', stream, group, consumer, '0', id, 'RETRYCOUNT', ARGV[3], 'FORCE',
                'JUSTID')

@@ -8,6 +8,8 @@
 -- position); 3 not pending.
 if redis.replicate_commands then redis.replicate_commands() end
 
+-- include event_id.lua
+-- include group.lua
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 
 local own = {}
@@ -17,19 +19,8 @@ local whole = #page < #ARGV - 2
 
 local last_delivered
 local function is_ahead(id)
-  if not last_delivered then
-    for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-      local fields = {}
-      for i = 1, #g, 2 do fields[g[i]] = g[i + 1] end
-      if fields['name'] == group then last_delivered = fields['last-delivered-id'] end
-    end
-  end
-  local ams, aseq = string.match(id, '^(%d+)-(%d+)$')
-  local bms, bseq = string.match(last_delivered, '^(%d+)-(%d+)$')
-  if #ams ~= #bms then return #ams > #bms end
-  if ams ~= bms then return ams > bms end
-  if #aseq ~= #bseq then return #aseq > #bseq end
-  return aseq > bseq
+  last_delivered = last_delivered or find_group(stream, group)['last-delivered-id']
+  return id_less(last_delivered, id)
 end
 
 local claim = {'XCLAIM', stream, group, consumer, '0'}

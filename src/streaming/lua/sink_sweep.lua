@@ -12,37 +12,30 @@
 -- position is as given.  Lost: pending, but the entry is gone; they are off the list.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local stream, lease, alive_map, consumers_map = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- include digits.lua
+-- include group.lua
+-- include map_list.lua
+-- include time.lua
+local stream, lease = KEYS[1], KEYS[2]
 local group, consumer, grace = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local limit, newer, cursor = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local looks_left = tonumber(ARGV[10])
 
-local function fields_of(list)
-  local fields = {}
-  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
-  return fields
-end
-
-local groups = redis.pcall('XINFO', 'GROUPS', stream)
-if groups.err then
-  if string.find(groups.err, 'WRONGTYPE', 1, true) then return groups end
+local there, fault = find_group(stream, group)
+if not there then
+  if fault and string.find(fault.err, 'WRONGTYPE', 1, true) then return fault end
   return {'gone'}
 end
-local last_delivered
-for _, g in ipairs(groups) do
-  local fields = fields_of(g)
-  if fields['name'] == group then last_delivered = fields['last-delivered-id'] end
-end
-if not last_delivered then return {'gone'} end
+local last_delivered = there['last-delivered-id']
 
-local consumers = {}
+local others = {}
 local found_self = false
 for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local fields = fields_of(c)
   if fields['name'] == consumer then
     found_self = true
   else
-    consumers[#consumers + 1] = fields
+    others[#others + 1] = fields
   end
 end
 -- Older servers make the consumer with its first event only.
@@ -129,52 +122,32 @@ end
 
 -- Consumers that are gone: no keep-alive for long, and not heard of for as long.  Only without
 -- pending ones, which are taken over first.
-local now = redis.call('TIME')
-local oldest = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - 2 * grace) .. '000000'
-
-local function pack(text) return struct.pack('<i4', #text) .. text end
-local function map_changed(map, channel, kind, message)
-  local rev = string.format('%.0f', redis.call('HINCRBY', map, '=rev', 1))
-  redis.call('HSET', map, '=kind', kind)
-  redis.call('PUBLISH', channel, kind .. ':' .. message .. pack(rev))
-end
-
-for _, c in ipairs(consumers) do
+local gone = {}
+local oldest = now_ns(-2 * grace)
+for _, c in ipairs(others) do
   local name = c['name']
   if c['idle'] >= 2 * grace then
-    local alive = redis.call('HGET', alive_map, name)
-    local stale = not alive or #alive < #oldest or (#alive == #oldest and alive < oldest)
+    local alive = redis.pcall('HGET', KEYS[3], name)
+    local stale = not alive or (type(alive) == 'string' and digits_less(alive, oldest))
     if stale and #redis.call('XPENDING', stream, group, '-', '+', 1, name) == 0 then
-      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
-      if alive then
-        redis.call('HDEL', alive_map, name)
-        map_changed(alive_map, ARGV[7], 'del', pack(name))
-      end
-      local current = redis.call('HGET', consumers_map, group)
-      if current then
-        local ok, list = pcall(cjson.decode, current)
-        local kept = {}
-        if ok and type(list) == 'table' then
-          for _, item in ipairs(list) do
-            if item ~= name then kept[#kept + 1] = item end
-          end
-        else
-          list = {}
-          for item in string.gmatch(current, '[^,]+') do
-            list[#list + 1] = item
-            if item ~= name then kept[#kept + 1] = item end
-          end
-        end
-        if #kept == 0 and #list > 0 then
-          redis.call('HDEL', consumers_map, group)
-          map_changed(consumers_map, ARGV[8], 'del', pack(group))
-        elseif #kept ~= #list then
-          local value = cjson.encode(kept)
-          redis.call('HSET', consumers_map, group, value)
-          map_changed(consumers_map, ARGV[8], 'set', pack(group) .. pack(value))
-        end
-      end
+      gone[#gone + 1] = name
     end
+  end
+end
+
+if #gone > 0 then
+  local alive, consumers = map_open(KEYS[3], ARGV[7]), map_open(KEYS[4], ARGV[8])
+  local list = map_list(consumers, group)
+  -- With a map that cannot be changed they stay: what was taken over above counts more.
+  if not map_fault then
+    for _, name in ipairs(gone) do
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+      map_del(alive, name)
+    end
+    local kept = list_without(list, gone, 1, #gone)
+    if #kept < #list then map_set_list(consumers, group, kept) end
+    map_close(alive)
+    map_close(consumers)
   end
 end
 
