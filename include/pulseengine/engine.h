@@ -44,7 +44,7 @@ typedef void (*pulse_log_fn)(pulse_log_level level, const char *text, size_t tex
 typedef struct pulse_engine_options {
   size_t size;
   /* redis://[user[:password]@]host[:port][/db]   rediss://... (TLS; parameters
-   * ca, cert, key, sni, verify=full|ca|none)   unix:///path[?db=n]
+   * ca, cert, key, sni, verify=full|ca|none)   unix:///path (parameters db, user, password)
    * local: or local:///directory (a private server, started when needed).
    * A user (Redis 6.0) that the server does not know: PULSE_ERR_AUTH.
    * NUL-terminated; NULL = "redis://127.0.0.1:6379". */
@@ -86,8 +86,8 @@ PULSE_API void pulse_engine_options_init(pulse_engine_options *options) PULSE_NO
  * trying for ever.  Calls made before it is connected are accepted and wait up
  * to their deadline.  `options` NULL = all defaults.  On success the caller owns one
  * reference in *engine.  PULSE_ERR_INVALID names the option or the part of the
- * URL that is wrong; PULSE_ERR_UNSUPPORTED for rediss:// without TLS in the
- * build; PULSE_ERR_NO_MEMORY.  Since 0.1. */
+ * URL that is wrong; PULSE_ERR_TLS a file of rediss:// that cannot be used;
+ * PULSE_ERR_UNSUPPORTED for rediss:// without TLS in the build; PULSE_ERR_NO_MEMORY.  Since 0.1. */
 PULSE_API pulse_status pulse_engine_open(const pulse_engine_options *options, pulse_engine **engine,
                                          pulse_error *error) PULSE_NOEXCEPT;
 
@@ -117,9 +117,9 @@ PULSE_API pulse_status pulse_operation_cancel(pulse_engine *engine,
                                               uint64_t operation) PULSE_NOEXCEPT;
 
 /* Starts closing: readers and sinks are closed (sinks hand back what the host
- * has not acked), calls under way complete or fail with PULSE_ERR_CLOSED, then the state
- * target gets PULSE_ENGINE_CLOSED as its last event.  Idempotent, any thread,
- * does not block.  Since 0.1. */
+ * has not acked), calls under way complete or fail with PULSE_ERR_CLOSED, within
+ * command_timeout_ms (10 s when that is for ever), then the state target gets PULSE_ENGINE_CLOSED
+ * as its last event.  Idempotent, any thread, does not block.  Since 0.1. */
 PULSE_API pulse_status pulse_engine_close(pulse_engine *engine) PULSE_NOEXCEPT;
 
 /* Closes, waits until it is closed, and joins the thread.  PULSE_ERR_TIMEOUT

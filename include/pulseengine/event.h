@@ -14,7 +14,7 @@
  *                                 the thread that calls it.  May block.
  *   queue set, callback NULL      polled: pulse_queue_poll(queue, ...) returns it
  *                                 with `token`.
- *   target NULL, or all zero      nobody is told (not allowed where a stream of
+ *   target NULL, or just a size   nobody is told (not allowed where a stream of
  *                                 events is the purpose: readers and sinks).
  *
  * `destroy(user_data)` runs exactly once, when the target will not be used any
@@ -53,7 +53,7 @@ PULSE_API pulse_status pulse_event_id_parse(const char *text, int64_t text_len,
 PULSE_API size_t pulse_event_id_format(const pulse_event_id *id, char *text,
                                        size_t capacity) PULSE_NOEXCEPT;
 
-/* -1, 0 or 1: the order of two ids.  Since 0.1. */
+/* -1, 0 or 1: the order of two ids.  NULL counts as 0-0.  Since 0.1. */
 PULSE_API int32_t pulse_event_id_compare(const pulse_event_id *a,
                                          const pulse_event_id *b) PULSE_NOEXCEPT;
 

@@ -44,10 +44,10 @@ enum {
 
 typedef int32_t pulse_pool_member;
 enum { /* state of PULSE_EVENT_POOL_MEMBER */
-  PULSE_POOL_NODE_JOINED = 1,
-  PULSE_POOL_NODE_LEFT = 2,
-  PULSE_POOL_WORKER_JOINED = 3,
-  PULSE_POOL_WORKER_LEFT = 4
+       PULSE_POOL_NODE_JOINED = 1,
+       PULSE_POOL_NODE_LEFT = 2,
+       PULSE_POOL_WORKER_JOINED = 3,
+       PULSE_POOL_WORKER_LEFT = 4
 };
 
 typedef struct pulse_node_options {

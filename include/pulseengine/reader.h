@@ -27,11 +27,11 @@ typedef struct pulse_reader_options {
   pulse_start start;
   int32_t reserved;
   pulse_event_id start_id;
-  int64_t block_ms; /* 5000; how long one read waits at the server.  Changes (streams, closing) end
-                       it with CLIENT UNBLOCK; where an ACL forbids that, they wait for its end */
+  int64_t block_ms;     /* 5000 (-1: 60000); how long one read waits at the server.  New streams and
+                           closing end it with CLIENT UNBLOCK; where an ACL forbids that, they wait */
   int64_t max_polled;   /* 1000 events per read; at most 65536 */
   int64_t buffer;       /* 1000 events delivered and not taken by the host; -1 = unlimited */
-  int64_t buffer_bytes; /* 16 MiB of them */
+  int64_t buffer_bytes; /* 16 MiB of them; -1 = unlimited */
   const char *topic;    /* only events with exactly this topic */
   size_t topic_len;
   const char *topic_pattern; /* or whose topic matches (RE2, not anchored); not with topic */

@@ -22,7 +22,7 @@ typedef struct pulse_sink_options {
   int64_t block_ms;        /* 5000; as the reader's */
   int64_t max_polled;      /* 1000; at most 65536 */
   int64_t buffer;          /* 1000 events delivered and not taken; -1 = unlimited */
-  int64_t buffer_bytes;    /* 16 MiB */
+  int64_t buffer_bytes;    /* 16 MiB; -1 = unlimited */
   int64_t max_pending;     /* 10000 events delivered and not acked; beyond it reading pauses; -1 =
                               unlimited */
   int64_t ack_grace_ms;    /* 20000; at least 100 */
@@ -81,8 +81,8 @@ PULSE_API pulse_status pulse_sink_remove_stream_wait(pulse_sink *sink, pulse_str
 /* Acknowledges events.  The completion, PULSE_EVENT_ACKED, comes when Redis has
  * them off the list; its count is how many were.  An event that belongs to
  * another consumer by now is not taken from it: status (and its result) is
- * PULSE_ERR_NOT_OWNER.  1 to 65536 handles, of this sink (else PULSE_ERR_INVALID, as for every
- * ack on a sink with no_ack).  Any
+ * PULSE_ERR_NOT_OWNER, as for one that was acked or given back before.  1 to 65536 handles,
+ * of this sink (else PULSE_ERR_INVALID, as for every ack on a sink with no_ack).  Any
  * thread, does not block.  Sent again after a lost connection.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_ack(pulse_sink *sink, const pulse_ack_handle *handles,
                                       size_t count, const pulse_target *target, uint64_t *operation,

@@ -53,7 +53,7 @@ enum {
   PULSE_ERR_MAX_CLIENTS = -57, /* the server's maxclients is reached */
   PULSE_ERR_WRONG_TYPE = -58,  /* WRONGTYPE: the key holds something else */
   /* Streams. */
-  PULSE_ERR_NOT_OWNER = -70, /* the event belongs to another consumer by now */
+  PULSE_ERR_NOT_OWNER = -70, /* not this consumer's any more: taken over, acked or given back */
   /* Pools. */
   PULSE_ERR_REFUSED = -80,      /* the worker's handler refused the job */
   PULSE_ERR_EXISTS = -81,       /* a job with this key exists, or is being dispatched */

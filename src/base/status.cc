@@ -49,7 +49,7 @@ constexpr Entry kEntries[] = {
     ENTRY(PULSE_ERR_PERMISSION, "the server's ACL forbids it"),
     ENTRY(PULSE_ERR_MAX_CLIENTS, "the server has too many clients"),
     ENTRY(PULSE_ERR_WRONG_TYPE, "the key holds another type"),
-    ENTRY(PULSE_ERR_NOT_OWNER, "the event belongs to another consumer by now"),
+    ENTRY(PULSE_ERR_NOT_OWNER, "the event is not this consumer's any more"),
     ENTRY(PULSE_ERR_REFUSED, "the handler refused the job"),
     ENTRY(PULSE_ERR_EXISTS, "the job exists already"),
     ENTRY(PULSE_ERR_QUEUE_FULL, "too many dispatches wait for their answer"),

@@ -87,7 +87,7 @@ Error wait_for(Engine& engine, Operation& operation, Signal& signal, int64_t tim
     if (operation.status() != PULSE_ERR_CANCELLED) return operation.error();
     outcome = operation.error().flags();
   }
-  return Error(PULSE_ERR_TIMEOUT, "the deadline passed", PULSE_ERROR_RETRIABLE | outcome);
+  return engine.deadline_passed(outcome);
 }
 
 }  // namespace pulseengine

@@ -148,6 +148,9 @@ size_t pulse_event_id_format(const pulse_event_id* id, char* text, size_t capaci
 }
 
 int32_t pulse_event_id_compare(const pulse_event_id* a, const pulse_event_id* b) noexcept {
+  constexpr pulse_event_id kNone = {0, 0};
+  if (a == nullptr) a = &kNone;
+  if (b == nullptr) b = &kNone;
   return id_less(*a, *b) ? -1 : id_less(*b, *a) ? 1 : 0;
 }
 

@@ -1,11 +1,11 @@
 #include "pulseengine/pool.h"
 
 #include "base/hash.h"
+#include "base/ulid.h"
 #include "capi/call.h"
 #include "pool/node.h"
 #include "pool/snapshot.h"
 #include "pool/worker.h"
-#include "base/ulid.h"
 
 using namespace pulseengine;
 
@@ -103,9 +103,9 @@ Error start_dispatch(PoolNode& node, const char* key, size_t key_len, const void
   return node.dispatch(name, content, timeout_ms, std::move(target), std::move(signal), out);
 }
 
-Error start_request(PoolNode& node, char what, const char* key, size_t key_len,
-                    const void* payload, size_t payload_len, int64_t timeout_ms, Target target,
-                    Ref<Signal> signal, Ref<Operation>* out) {
+Error start_request(PoolNode& node, char what, const char* key, size_t key_len, const void* payload,
+                    size_t payload_len, int64_t timeout_ms, Target target, Ref<Signal> signal,
+                    Ref<Operation>* out) {
   std::string_view name, content;
   Error error = take_job_key(key, key_len, &name);
   if (error.ok()) error = take_payload(node, payload, payload_len, &content);
@@ -122,8 +122,7 @@ Error start_job_state(PoolNode& node, const char* key, size_t key_len, int64_t t
 }
 
 Error join(pulse_engine* engine, const char* pool, size_t pool_len,
-           const pulse_node_options* options, const pulse_target* target,
-           Ref<pulse_node>* out) {
+           const pulse_node_options* options, const pulse_target* target, Ref<pulse_node>* out) {
   Target to;
   Error problem = take_target(target, &to);
   if (problem.ok()) problem = check_handle(engine);
@@ -156,8 +155,8 @@ const char* give_text(const String& text, size_t* size) {
   return text.data();
 }
 
-pulse_status answer(pulse_job* job, PoolJob::Request request, pulse_status status,
-                    const char* text, size_t text_len) noexcept {
+pulse_status answer(pulse_job* job, PoolJob::Request request, pulse_status status, const char* text,
+                    size_t text_len) noexcept {
   return guard(nullptr, [&]() -> Error {
     if (job == nullptr) return null_argument("job");
     std::string_view view;
@@ -257,11 +256,10 @@ pulse_status pulse_node_dispatch_wait(pulse_node* node, const char* key, size_t 
 pulse_status pulse_node_stop_job(pulse_node* node, const char* key, size_t key_len,
                                  const pulse_target* target, uint64_t* operation,
                                  pulse_error* error) noexcept {
-  return start_on(node, target, operation, error,
-                  [&](PoolNode& core, Target to, Ref<Operation>* op) {
-                    return start_request(core, 's', key, key_len, nullptr, 0, 0, std::move(to),
-                                         nullptr, op);
-                  });
+  return start_on(
+      node, target, operation, error, [&](PoolNode& core, Target to, Ref<Operation>* op) {
+        return start_request(core, 's', key, key_len, nullptr, 0, 0, std::move(to), nullptr, op);
+      });
 }
 
 pulse_status pulse_node_stop_job_wait(pulse_node* node, const char* key, size_t key_len,
@@ -424,8 +422,8 @@ pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options*
     if (problem.ok()) problem = take_options(options, &o, "pulse_worker_options");
     int64_t starts = 0;
     if (problem.ok()) {
-      problem = take_number("start_concurrency", o.start_concurrency, 0, 1, kMostStarts, false,
-                            &starts);
+      problem =
+          take_number("start_concurrency", o.start_concurrency, 0, 1, kMostStarts, false, &starts);
     }
     if (!problem.ok()) return problem;
     auto core = make_ref<PoolWorker>(node->core, starts, std::move(to));
@@ -506,7 +504,8 @@ void pulse_job_unref(pulse_job* job) noexcept {
   if (job != nullptr) job_of(job)->unref();
 }
 
-// --- the end --------------------------------------------------------------------------------------
+// --- the end
+// --------------------------------------------------------------------------------------
 
 pulse_status pulse_node_shutdown(pulse_node* node, const pulse_target* target, uint64_t* operation,
                                  pulse_error* error) noexcept {

@@ -21,9 +21,6 @@ struct pulse_reader : RefCounted {
 
 namespace {
 
-// "For ever": read again now and then, to notice a dead server.
-constexpr int64_t kLongBlockMs = 60000;
-
 Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out, ReadStart* start,
                           Filter* filter) {
   pulse_reader_options o;
@@ -33,9 +30,7 @@ Error take_reader_options(const pulse_reader_options* given, ReaderOptions* out,
     return Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_reader_options: reserved must be 0");
   }
   error = take_start(o.start, &o.start_id, start);
-  if (error.ok())
-    error = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, true, &out->block_ms);
-  if (out->block_ms < 0) out->block_ms = kLongBlockMs;
+  if (error.ok()) error = take_block_ms(o.block_ms, &out->block_ms);
   if (error.ok()) {
     error = take_number("max_polled", o.max_polled, 1000, 1, 65536, false, &out->max_polled);
   }
@@ -140,8 +135,7 @@ pulse_status pulse_reader_ready_wait(pulse_reader* reader, int64_t timeout_ms,
     Engine& engine = reader->core->engine();
     problem = check_may_wait(engine);
     if (!problem.ok()) return problem;
-    return engine.wait_for(reader->core->ready_signal(), timeout_ms,
-                           "the reader does not receive yet");
+    return reader->core->ready_wait(timeout_ms);
   });
 }
 

@@ -29,6 +29,14 @@ Error take_filter(const char* topic, size_t topic_len, const char* pattern, size
   return error;
 }
 
+Error take_block_ms(int64_t given, int64_t* out) {
+  // "For ever": read again now and then, to notice a dead server.
+  constexpr int64_t kLongBlockMs = 60000;
+  Error error = take_number("block_ms", given, 5000, 1, kMaxMs, true, out);
+  if (error.ok() && *out < 0) *out = kLongBlockMs;
+  return error;
+}
+
 Error check_stream(const Engine& engine, const pulse_stream* stream) {
   if (stream == nullptr) return null_argument("stream");
   if (&stream->core->engine() == &engine) return {};

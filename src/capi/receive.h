@@ -12,6 +12,8 @@ namespace pulseengine {
 Error take_start(pulse_start start, const pulse_event_id* id, ReadStart* out);
 Error take_filter(const char* topic, size_t topic_len, const char* pattern, size_t pattern_len,
                   Filter* out);
+// The option block_ms.
+Error take_block_ms(int64_t given, int64_t* out);
 // A stream that may be added to an object of this engine.
 Error check_stream(const Engine& engine, const pulse_stream* stream);
 

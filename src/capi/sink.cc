@@ -30,7 +30,7 @@ Error take_sink_options(const pulse_sink_options* given, SinkConfig* c, Filter* 
   Error e = take_options(given, &o, "pulse_sink_options");
   if (e.ok()) e = take_start(o.start, &o.start_id, &c->start);
   if (e.ok()) e = take_switch("no_ack", o.no_ack, &c->no_ack);
-  if (e.ok()) e = take_number("block_ms", o.block_ms, 5000, 1, kMaxMs, false, &c->block_ms);
+  if (e.ok()) e = take_block_ms(o.block_ms, &c->block_ms);
   if (e.ok())
     e = take_number("max_polled", o.max_polled, 1000, 1, kMaxPolled, false, &c->max_polled);
   if (e.ok()) e = take_number("buffer", o.buffer, 1000, 1, INT64_MAX, true, &c->buffer);

@@ -347,8 +347,10 @@ pulse_status Engine::wait(Signal& signal, int64_t timeout_ms) {
 Error Engine::wait_for(Signal& signal, int64_t timeout_ms, std::string_view not_yet) {
   pulse_status status = wait(signal, timeout_ms);
   if (status == PULSE_OK) return signal.error();
-  return Error(status, status == PULSE_ERR_TIMEOUT ? not_yet : "it cannot be waited for here",
-               PULSE_ERROR_RETRIABLE);
+  if (status == PULSE_ERR_TIMEOUT) {
+    return while_not_connected(status, not_yet, PULSE_ERROR_RETRIABLE);
+  }
+  return Error(status, "it cannot be waited for here", PULSE_ERROR_RETRIABLE);
 }
 
 void Engine::wakeup() noexcept {
@@ -604,8 +606,8 @@ void Engine::complete_later(Ref<Operation> operation, const Error& error) {
 
 Error Engine::admit(Connection& connection, size_t bytes) {
   if (config_.server.fail_fast && !server_is_ready()) {
-    return Error(PULSE_ERR_DISCONNECTED, "there is no connection, and fail_fast is set",
-                 PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
+    return while_not_connected(PULSE_ERR_DISCONNECTED, "fail_fast is set",
+                               PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
   }
   size_t buffered = connection.buffered();
   if (buffered > 0 && buffered + bytes > static_cast<size_t>(config_.max_buffer_bytes)) {
@@ -665,10 +667,8 @@ void Engine::check_operations() noexcept {
     arm_operation_timer();
     for (Ref<Operation>& operation : late) {
       has_abandoned_ = true;
-      operation->complete_early(
-          Error(PULSE_ERR_TIMEOUT, "the deadline passed",
-                PULSE_ERROR_RETRIABLE |
-                    (operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN : PULSE_ERROR_NEVER_SENT)));
+      operation->complete_early(deadline_passed(operation->sent_any ? PULSE_ERROR_OUTCOME_UNKNOWN
+                                                                    : PULSE_ERROR_NEVER_SENT));
     }
   } catch (const std::bad_alloc&) {
     next_operation_ms_.store(monotonic_ms() + 100);
@@ -764,6 +764,20 @@ Error Engine::ready_wait(int64_t timeout_ms) {
                : Error::make(PULSE_ERR_TIMEOUT, PULSE_ERROR_RETRIABLE, "not connected: {}",
                              connect_error_.message());
   }
+}
+
+Error Engine::while_not_connected(pulse_status code, std::string_view what, uint32_t flags) const {
+  std::lock_guard<std::mutex> lock(server_mutex_);
+  if (server_is_ready() || closing()) return Error(code, what, flags);
+  if (connect_error_.ok()) return Error::make(code, flags, "{}: not connected yet", what);
+  return Error::make(code, flags, "{}: not connected: {}", what, connect_error_.message());
+}
+
+Error Engine::deadline_passed(uint32_t outcome) const {
+  constexpr std::string_view kWhat = "the deadline passed";
+  const uint32_t flags = PULSE_ERROR_RETRIABLE | outcome;
+  if ((outcome & PULSE_ERROR_NEVER_SENT) == 0) return Error(PULSE_ERR_TIMEOUT, kWhat, flags);
+  return while_not_connected(PULSE_ERR_TIMEOUT, kWhat, flags);
 }
 
 void Engine::server_seen(const ServerInfo& info) {

@@ -86,7 +86,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // signal.error(); PULSE_ERR_TIMEOUT; PULSE_ERR_REENTRANT.  In the manual driver on
   // the driving thread it runs the loop.
   pulse_status wait(Signal& signal, int64_t timeout_ms);
-  // The same with the outcome in one: the signal's error, or TIMEOUT with this text.
+  // The same with the outcome in one: the signal's error, or TIMEOUT with this text (and why
+  // there is no connection).
   Error wait_for(Signal& signal, int64_t timeout_ms, std::string_view not_yet);
   bool may_wait() const;  // false inside an inline callback
 
@@ -109,6 +110,10 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   const ServerInfo& server() const { return server_; }
   // A copy for other threads.
   ServerInfo server_copy() const;
+  // A call met its deadline.  `outcome`: NEVER_SENT or OUTCOME_UNKNOWN.
+  Error deadline_passed(uint32_t outcome) const;
+  // "<what>: not connected: <the last failure>" while that is so, else just `what`.
+  Error while_not_connected(pulse_status code, std::string_view what, uint32_t flags) const;
   bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
 
   enum Attachment : uint8_t { kReadLanes, kSubscriptions, kAttachments };
@@ -216,7 +221,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Task* last_task_ = nullptr;
   bool accepting_tasks_ = true;
 
-  DeliveryList internal_;    // waiting for run_internal
+  DeliveryList internal_;  // waiting for run_internal
   Ref<Delivery> internal_now_;
   pulse_event internal_event_{};  // of internal_now_, when size is set: not taken yet
   bool in_internal_ = false;

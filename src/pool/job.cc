@@ -33,9 +33,9 @@ class JobRequest final : public Delivery {
     taken_ = true;
     const bool notify = request_ == PoolJob::Request::notify;
     const String& payload = notify ? notification_ : job_->payload();
-    event->kind = notify                                   ? PULSE_EVENT_JOB_NOTIFY
+    event->kind = notify                                ? PULSE_EVENT_JOB_NOTIFY
                   : request_ == PoolJob::Request::start ? PULSE_EVENT_JOB_START
-                                                           : PULSE_EVENT_JOB_STOP;
+                                                        : PULSE_EVENT_JOB_STOP;
     event->state = reason_;
     event->name = job_->key().data();
     event->name_len = job_->key().size();
@@ -94,8 +94,7 @@ void PoolJob::set_over() {
   finish_.store(Finish::impossible, std::memory_order_release);
 }
 
-pulse_status PoolJob::answer(Request request, pulse_status status,
-                             std::string_view text) noexcept {
+pulse_status PoolJob::answer(Request request, pulse_status status, std::string_view text) noexcept {
   Request open = request;
   if (!open_.compare_exchange_strong(open, Request::none, std::memory_order_acq_rel)) {
     return PULSE_ERR_INVALID;

@@ -22,9 +22,7 @@ Error shut_down_error() {
 }
 
 std::string_view name_of(const pulse_event& event) { return {event.name, event.name_len}; }
-std::string_view payload_of(const pulse_event& event) {
-  return {event.payload, event.payload_len};
-}
+std::string_view payload_of(const pulse_event& event) { return {event.payload, event.payload_len}; }
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
@@ -199,8 +197,7 @@ void PoolNode::watch(Ref<ReplicatedMap>& map, std::string_view suffix) {
   // Of the jobs it is enough to know that they changed.
   config.mode = suffix == ":jobs" ? PULSE_WATCH_KINDS : PULSE_WATCH_DELTAS;
   watches_.reserve(watches_.size() + 1);
-  auto watch =
-      make_ref<MapWatch>(map, config, ChangeFilter(), internal_target(on_member, this));
+  auto watch = make_ref<MapWatch>(map, config, ChangeFilter(), internal_target(on_member, this));
   map->watch(watch);
   watches_.push_back(std::move(watch));
 }
@@ -528,8 +525,8 @@ void PoolNode::end(const Error& error) noexcept {
   }
   for (const Ref<MapWatch>& watch : watches_) watch->close();
   watches_.clear();
-  for (Ref<ReplicatedMap>* map : {&node_beats_, &shutdown_, &workers_map_, &worker_beats_,
-                                  &cleanup_, &jobs_}) {
+  for (Ref<ReplicatedMap>* map :
+       {&node_beats_, &shutdown_, &workers_map_, &worker_beats_, &cleanup_, &jobs_}) {
     if (*map) (*map)->close();
   }
   if (payloads_) payloads_->close();

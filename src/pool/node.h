@@ -40,7 +40,7 @@ class PoolCall final : public Operation {
   PoolCall(pulse_event_kind kind, Target target, std::string_view key)
       : Operation(kind, std::move(target)), key(key) {}
   const String key;
-  String guard;         // dispatch
+  String guard;           // dispatch
   int32_t job_state = 0;  // get_job_state
   String worker;
   bool next_event(pulse_event* event) override;
@@ -175,9 +175,8 @@ class PoolNode final : public Child, TurnHook {
 
   // node_dispatch.cc
   template <class Format, class Done>
-  Error start_call(Ref<PoolCall> call, int64_t timeout_ms, Ref<Signal> signal,
-                   const Script* script, bool repeatable, size_t bytes, Format format, Done done,
-                   Ref<Operation>* out);
+  Error start_call(Ref<PoolCall> call, int64_t timeout_ms, Ref<Signal> signal, const Script* script,
+                   bool repeatable, size_t bytes, Format format, Done done, Ref<Operation>* out);
   void dispatch_sent(PoolCall& call, Reply& reply);
   void dispatch_answered(std::string_view event, std::string_view error);
   void settle_dispatch(PoolCall& call, std::string_view error);
@@ -222,7 +221,7 @@ class PoolNode final : public Child, TurnHook {
   const String id_;
   const Ref<Signal> ready_signal_, closed_signal_;
   std::atomic<bool> closing_{false};
-  std::atomic<int64_t> dispatching_{0};  // scripts under way
+  std::atomic<int64_t> dispatching_{0};      // scripts under way
   std::atomic<int64_t> clock_offset_us_{0};  // the server's clock less the monotonic one
 
   // Loop thread.

@@ -35,10 +35,9 @@ void PoolNode::begin_close(const Error& error) noexcept {
     }
   }
   phase_ = Phase::leaving;
-  const int64_t patience = error.code() == PULSE_ERR_SHUTTING_DOWN ? config_.shutdown_ttl_ms
-                                                                   : config_.close_timeout_ms;
-  close_deadline_ms_ =
-      deadline_after(engine_->server_is_ready() ? patience : kOfflineCloseMs);
+  const int64_t patience =
+      error.code() == PULSE_ERR_SHUTTING_DOWN ? config_.shutdown_ttl_ms : config_.close_timeout_ms;
+  close_deadline_ms_ = deadline_after(engine_->server_is_ready() ? patience : kOfflineCloseMs);
   leave_workers(error.code() == PULSE_ERR_SHUTTING_DOWN ? PULSE_STOP_SHUTDOWN : PULSE_STOP_MOVED);
   timer_.start(0);
 }
@@ -118,9 +117,9 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
   if (others > 0 && now_ms < shutdown_deadline_ms_ && engine_->server_is_ready()) return;
   shutdown_missing_ = others;
   auto format = [this](CommandWriter& w, bool eval) {
-    const String* maps[] = {&names_.node_keepalive, &names_.workers,  &names_.worker_keepalive,
-                            &names_.cleanup,        &names_.jobs,     &names_.payloads,
-                            &names_.pending,        &names_.tickers,  &names_.routing,
+    const String* maps[] = {&names_.node_keepalive, &names_.workers, &names_.worker_keepalive,
+                            &names_.cleanup,        &names_.jobs,    &names_.payloads,
+                            &names_.pending,        &names_.tickers, &names_.routing,
                             &names_.shutdown};
     w.begin_script(scripts::pool_destroy, eval, 1 + std::size(maps), 0);
     w.arg(std::string_view(names_.pool_stream));

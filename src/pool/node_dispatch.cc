@@ -214,8 +214,8 @@ Error PoolNode::job_state(std::string_view key, int64_t timeout_ms, Target targe
     c.worker = String(reply->next().text);
     c.complete();
   };
-  return start_call(std::move(call), timeout_ms, std::move(signal), &scripts::pool_job_state,
-                    true, key.size() + 512, std::move(format), std::move(done), out);
+  return start_call(std::move(call), timeout_ms, std::move(signal), &scripts::pool_job_state, true,
+                    key.size() + 512, std::move(format), std::move(done), out);
 }
 
 }  // namespace pulseengine

@@ -1,11 +1,11 @@
 // From the pool's stream to workers, and their answers back to dispatchers.
 #include <algorithm>
 
+#include "base/hash.h"
 #include "pool/node.h"
 #include "pool/pool_message.h"
 #include "pool/worker.h"
 #include "rmap/map_list.h"
-#include "base/hash.h"
 #include "scripts.h"
 
 namespace pulseengine {
@@ -29,8 +29,8 @@ String worker_event_key(std::string_view worker, std::string_view event) {
 // Whether a JSON list may hold the text: cheaper than reading it.
 bool may_hold(std::string_view list, std::string_view item) {
   const bool plain = std::all_of(item.begin(), item.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           c == '-' || c == '_' || c == '.' || c == ':';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_' || c == '.' || c == ':';
   });
   return !plain || list.find(item) != std::string_view::npos;
 }
@@ -145,7 +145,8 @@ void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
   const String stream = engine_->key("pulse:stream:", PoolNames::worker_stream(worker));
   forwards_.push_back({stream, r.name, std::move(envelope), serial, String(worker)});
   if (!r.worker_event.empty()) {
-    by_worker_event_.erase(worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+    by_worker_event_.erase(
+        worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
     r.worker_event.clear();
   }
   (r.worker.empty() ? counters.routed : counters.rerouted).fetch_add(1, std::memory_order_relaxed);
@@ -208,7 +209,8 @@ void PoolNode::route_again(int64_t now_ms) {
       continue;
     }
     if (lost && request && !r.worker_event.empty()) {
-      by_worker_event_.erase(worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+      by_worker_event_.erase(
+          worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
       r.worker_event.clear();
     }
     const bool again = request && now_ms - r.since_ms > kAskAgainMs;
@@ -229,7 +231,8 @@ void PoolNode::route_again(int64_t now_ms) {
                             std::memory_order_relaxed);
 }
 
-// --- the node's own stream -------------------------------------------------------------------------
+// --- the node's own stream
+// -------------------------------------------------------------------------
 
 void PoolNode::on_node_event(const pulse_event* event, void* p) {
   static_cast<PoolNode*>(p)->take_node_event(*event);
@@ -291,13 +294,15 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
   routed_.erase(serial);
 }
 
-// --- what leaves at the end of a turn --------------------------------------------------------------
+// --- what leaves at the end of a turn
+// --------------------------------------------------------------
 
 void PoolNode::flush_forwards() {
   while (!forwards_.empty() || !read_.empty()) {
     const size_t count = std::min(forwards_.size(), kForwardsPerRun);
-    Vector<Forward> forwards(std::make_move_iterator(forwards_.begin()),
-                             std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
+    Vector<Forward> forwards(
+        std::make_move_iterator(forwards_.begin()),
+        std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
     forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
     auto batch = make_ref<Forwards>(std::move(forwards), std::move(read_));
     read_.clear();
@@ -383,7 +388,8 @@ void PoolNode::flush_acks() {
         },
         acked.get(), acked);
     Ref<Operation> operation;
-    Error error = sink_->ack(acked->handles.data(), count, 0, std::move(target), nullptr, &operation);
+    Error error =
+        sink_->ack(acked->handles.data(), count, 0, std::move(target), nullptr, &operation);
     if (!error.ok()) return;  // the next tick tries again
     acks_.resize(acks_.size() - count);
   }

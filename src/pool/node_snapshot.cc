@@ -17,8 +17,8 @@ String node_of(std::string_view worker, const Vector<PoolSnapshot::Node>& nodes)
   if (worker.size() != kUlidLength) return String();
   for (const PoolSnapshot::Node& node : nodes) {
     const std::string_view id(node.id);
-    if (id.size() == kUlidLength && id.substr(kUlidLength - kShared) ==
-                                        worker.substr(kUlidLength - kShared)) {
+    if (id.size() == kUlidLength &&
+        id.substr(kUlidLength - kShared) == worker.substr(kUlidLength - kShared)) {
       return node.id;
     }
   }

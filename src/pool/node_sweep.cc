@@ -17,14 +17,15 @@ constexpr size_t kKeysPerRun = 200;
 }  // namespace
 
 // Nodes do it at different times: `ms` and up to half as much again.
-int64_t PoolNode::jittered(int64_t ms) { return ms + static_cast<int64_t>(random_below(static_cast<uint64_t>(ms / 2 + 1))); }
+int64_t PoolNode::jittered(int64_t ms) {
+  return ms + static_cast<int64_t>(random_below(static_cast<uint64_t>(ms / 2 + 1)));
+}
 
 void PoolNode::sweep(int64_t now_ms) {
   if (now_ms >= next_sweep_ms_ && !burying_ && deaths_.empty()) {
     for (Membership::Dead& dead : members_.dead_workers(owners(), now_ms)) {
-      const bool local = std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-        return worker->id() == dead.id;
-      });
+      const bool local = std::any_of(workers_.begin(), workers_.end(),
+                                     [&](const auto& worker) { return worker->id() == dead.id; });
       if (!local) deaths_.push_back({std::move(dead.id), std::move(dead.beat), String(), false});
     }
     for (Membership::Dead& dead : members_.dead_nodes(now_ms)) {

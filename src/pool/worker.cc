@@ -44,9 +44,8 @@ size_t PoolWorker::id_text_to(char* text, size_t capacity) const {
 void PoolWorker::close() noexcept {
   if (closing_.exchange(true, std::memory_order_acq_rel)) return;
   try {
-    engine().post_call([worker = Ref<PoolWorker>::share(this)] {
-      worker->leave(PULSE_STOP_MOVED);
-    });
+    engine().post_call(
+        [worker = Ref<PoolWorker>::share(this)] { worker->leave(PULSE_STOP_MOVED); });
   } catch (const std::bad_alloc&) {
     // tick() sees it.
   }
@@ -112,7 +111,8 @@ void PoolWorker::join() {
 
 void PoolWorker::joined(const Error& error, Reply* reply) {
   if (phase_ != Phase::joining) return;  // closed meanwhile
-  if (!error.ok()) return;  // tick() tries again, under another id: whether this one is known is not
+  if (!error.ok())
+    return;  // tick() tries again, under another id: whether this one is known is not
   reply->next();
   const std::string_view result = reply->next().text;
   if (result != "ok") {
@@ -402,8 +402,8 @@ void PoolWorker::want_stop(PoolJob& job, pulse_stop_reason reason) {
   }
 }
 
-// When no other request is open.  What came before a stop is handled before it; when the job goes on
-// elsewhere, it is sent there.
+// When no other request is open.  What came before a stop is handled before it; when the job goes
+// on elsewhere, it is sent there.
 void PoolWorker::ask_stop(PoolJob& job) {
   if (job.asked()) return;
   if (job.stop_reason == PULSE_STOP_REQUESTED && !job.notifications.empty()) {
@@ -424,10 +424,9 @@ void PoolWorker::stopped(PoolJob& job) {
         break;
       }
       String event;
-      append_message(
-          JobMessage{std::string_view(job.key()), std::string_view(job.dispatcher()),
-                     std::string_view(job.payload()), job.created_ns(), true},
-          &event);
+      append_message(JobMessage{std::string_view(job.key()), std::string_view(job.dispatcher()),
+                                std::string_view(job.payload()), job.created_ns(), true},
+                     &event);
       handed_over_++;
       node_->counters.moved_out.fetch_add(1, std::memory_order_relaxed);
       over(job, Update::What::move, std::move(event));
@@ -528,7 +527,7 @@ void PoolWorker::send_updates() {
   }
   size_t streams = 0, arguments = 1;
   for (const Update& u : sent_) {
-    arguments += u.what == What::own || u.what == What::move         ? 3
+    arguments += u.what == What::own || u.what == What::move       ? 3
                  : u.what == What::leaving || u.what == What::gone ? 1
                                                                    : 2;
     if (u.what == What::ack) streams++;
@@ -538,8 +537,8 @@ void PoolWorker::send_updates() {
                                                   "ack", "read", "leaving", "gone"};
     const PoolNames& names = node_->names();
     w.begin_script(scripts::pool_update, eval, 7 + streams, arguments);
-    for (const String* key : {&names.workers, &names.jobs, &names.payloads,
-                              &names.worker_keepalive, &names.cleanup, &names.pool_stream}) {
+    for (const String* key : {&names.workers, &names.jobs, &names.payloads, &names.worker_keepalive,
+                              &names.cleanup, &names.pool_stream}) {
       w.arg(std::string_view(*key));
     }
     w.arg(std::string_view(stream_->key()));

@@ -28,11 +28,11 @@ class PoolWorker final : public RefCounted, TurnHook {
 
   // --- loop thread, for the node ----------------------------------------------
   enum class Phase : uint8_t {
-    idle,      // the node does not take part yet
-    joining,   // the script that adds it is under way
+    idle,     // the node does not take part yet
+    joining,  // the script that adds it is under way
     running,
-    dying,     // declared dead: the host stops the jobs
-    leaving,   // jobs are handed over, then the worker is taken off the maps
+    dying,    // declared dead: the host stops the jobs
+    leaving,  // jobs are handed over, then the worker is taken off the maps
     closed,
   };
   // It is, or was, in the pool's maps.
@@ -54,8 +54,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   void end(const Error& error) noexcept;
 
   // An answer of the host; `request` none: the job finished.
-  void answered(PoolJob& job, PoolJob::Request request, pulse_status status,
-                std::string_view text);
+  void answered(PoolJob& job, PoolJob::Request request, pulse_status status, std::string_view text);
 
  private:
   struct Update {

@@ -591,7 +591,21 @@ void Reader::tell_error(Source* source, pulse_status* last, const Error& error) 
   Ref<Notice> failed = notice(PULSE_EVENT_READ_ERROR, source);
   failed->error = error;
   *last = error.code();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    reading_error_ = error;
+  }
   engine_->deliver(std::move(failed));
+}
+
+Error Reader::ready_wait(int64_t timeout_ms) {
+  constexpr std::string_view kNotYet = "the reader does not receive yet";
+  Error error = engine_->wait_for(*ready_signal_, timeout_ms, kNotYet);
+  if (error.code() != PULSE_ERR_TIMEOUT) return error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (reading_error_.ok()) return error;
+  return Error::make(PULSE_ERR_TIMEOUT, PULSE_ERROR_RETRIABLE, "{}: {}", kNotYet,
+                     reading_error_.message());
 }
 
 void Reader::metrics(pulse_reader_metrics* out) const {

@@ -36,7 +36,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   void pause(bool paused);
   void close() noexcept;
   bool closed() const { return withdrawn(); }
-  Signal& ready_signal() { return *ready_signal_; }
+  Error ready_wait(int64_t timeout_ms);
   Signal& closed_signal() { return *closed_signal_; }
   void metrics(pulse_reader_metrics* out) const;
 
@@ -101,6 +101,8 @@ class Reader final : public Child, public Deliverer, CursorReads {
   Owned<CloseTask> close_task_;               // taken by the first close
   Ref<Notice> ready_notice_, closed_notice_;  // made early: they must not fail
   const Ref<Signal> ready_signal_, closed_signal_;
+  std::mutex mutex_;
+  Error reading_error_;  // guarded by mutex_: told last, for those who wait until it is ready
   std::atomic<bool> close_asked_{false};
   std::atomic<bool> withdrawn_{false};
   std::atomic<bool> paused_{false};

@@ -15,7 +15,8 @@ constexpr size_t kIdsPerScript = 500;
 constexpr int64_t kLongIdle = int64_t{3600} * 1000;
 
 Error not_owner() {
-  return Error(PULSE_ERR_NOT_OWNER, "the event belongs to another consumer by now");
+  return Error(PULSE_ERR_NOT_OWNER,
+               "the event is not this consumer's any more: taken over, acked or given back");
 }
 
 }  // namespace

@@ -362,7 +362,8 @@ Error destroy_stream(Stream& stream, int64_t timeout_ms, Target target, Ref<Sign
 
 namespace {
 
-// [field, value, ...] of XINFO STREAM, and the PTTL, as the script returns them.
+// The PTTL, and [field, value, ...] of XINFO STREAM with entries as [id], as the script returns
+// them.
 Error read_info(Reply& reply, pulse_stream_info* info) {
   info->size = sizeof *info;
   const ReplyNode& outer = reply.next();
@@ -384,7 +385,7 @@ Error read_info(Reply& reply, pulse_stream_info* info) {
       info->entries_added = number;
     } else if (name == "last-generated-id") {
       parse_id(value.text, &info->last_generated_id);
-    } else if ((name == "first-entry" || name == "last-entry") && value.elements() == 2) {
+    } else if ((name == "first-entry" || name == "last-entry") && value.elements() > 0) {
       Reply entry = reply;
       entry.next();
       parse_id(entry.next().text, name == "first-entry" ? &info->first_id : &info->last_id);

@@ -433,6 +433,45 @@ static void a_deadline_after_sending_says_outcome_unknown(void **state) {
   ts_fault_free(fault);
 }
 
+/* Whoever waits in vain is told what keeps the engine from its server. */
+static void time_outs_say_why_there_is_no_connection(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = nowhere(fx);
+  pulse_engine *engine = fx_open(fx, &options);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  collector *c = fx_collector(fx), *readers = fx_collector(fx);
+  const char *reason = "No such file";
+  /* Until the first attempt has failed. */
+  int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  do {
+    if (ts_now_ms() > end) fail_msg("no attempt has failed");
+    assert_status(PULSE_ERR_TIMEOUT, pulse_engine_ready_wait(engine, 10, fx_err()));
+  } while (strstr(fx_message(), reason) == NULL);
+
+  assert_status(PULSE_ERR_TIMEOUT,
+                pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, NULL, 20, fx_err()));
+  if (strstr(fx_message(), reason) == NULL) fail_msg("add_wait: %s", fx_message());
+  pulse_add_options add = PULSE_ADD_OPTIONS_INIT;
+  add.timeout_ms = 20;
+  assert_ok(pulse_stream_add(stream, "n", 1, "p", 1, &add, col_target(c, 0), NULL, fx_err()));
+  const ev *e = col_wait(c, PULSE_EVENT_ADDED, 0);
+  assert_int_equal(e->status, PULSE_ERR_TIMEOUT);
+  assert_true(e->flags & PULSE_ERROR_NEVER_SENT);
+  if (strstr(e->message, reason) == NULL) fail_msg("add: %s", e->message);
+
+  pulse_reader *reader;
+  assert_ok(pulse_reader_open(stream, NULL, col_target(readers, 0), &reader, fx_err()));
+  assert_status(PULSE_ERR_TIMEOUT, pulse_reader_ready_wait(reader, 20, fx_err()));
+  if (strstr(fx_message(), reason) == NULL) fail_msg("reader: %s", fx_message());
+  pulse_sink *sink;
+  assert_ok(pulse_sink_open(stream, "g", 1, NULL, col_target(readers, 0), &sink, fx_err()));
+  assert_status(PULSE_ERR_TIMEOUT, pulse_sink_ready_wait(sink, 20, fx_err()));
+  if (strstr(fx_message(), reason) == NULL) fail_msg("sink: %s", fx_message());
+  pulse_reader_unref(reader);
+  pulse_sink_unref(sink);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+}
+
 static void cancel_of_what_was_not_sent(void **state) {
   fixture *fx = *state;
   pulse_engine_options options = nowhere(fx);
@@ -585,6 +624,7 @@ int main(void) {
       ALL_WAYS(a_deadline_offline_says_never_sent),
       BOTH_DRIVERS(a_short_deadline_is_not_lost_among_long_ones),
       BOTH_DRIVERS(a_deadline_after_sending_says_outcome_unknown),
+      BOTH_DRIVERS(time_outs_say_why_there_is_no_connection),
       ALL_WAYS(cancel_of_what_was_not_sent),
       BOTH_DRIVERS(what_was_given_up_is_not_sent_later),
       BOTH_DRIVERS(cancel_of_what_was_sent),

@@ -132,6 +132,10 @@ static void compare_orders_by_time_then_sequence(void **state) {
       assert_int_equal(pulse_event_id_compare(&ordered[i], &ordered[k]), expected);
     }
   }
+  assert_int_equal(pulse_event_id_compare(NULL, NULL), 0);
+  assert_int_equal(pulse_event_id_compare(NULL, &ordered[0]), 0);
+  assert_int_equal(pulse_event_id_compare(NULL, &ordered[1]), -1);
+  assert_int_equal(pulse_event_id_compare(&ordered[1], NULL), 1);
 }
 
 static void target_init_gives_the_bytes_of_the_macro(void **state) {

@@ -288,7 +288,8 @@ static void there_may_be_no_pool(void **state) {
   pulse_node *node = fx_node(fx, "p", &options, NULL);
   assert_status(PULSE_ERR_NO_POOL,
                 pulse_node_dispatch_wait(node, "k", 1, "x", 1, TS_DEADLINE_MS, fx_err()));
-  assert_status(PULSE_ERR_NO_POOL, pulse_node_stop_job_wait(node, "k", 1, TS_DEADLINE_MS, fx_err()));
+  assert_status(PULSE_ERR_NO_POOL,
+                pulse_node_stop_job_wait(node, "k", 1, TS_DEADLINE_MS, fx_err()));
   pulse_target *target = col_target(fx_collector(fx), 0);
   pulse_worker *worker = NULL;
   assert_status(PULSE_ERR_INVALID, pulse_node_add_worker(node, NULL, target, &worker, fx_err()));
@@ -396,14 +397,18 @@ static void a_handler_that_does_not_answer_is_left_behind(void **state) {
 static void jobs_of_the_dead_are_taken_over(void **state) {
   fixture *fx = *state;
   collector *requests = accepting(fx);
-  fx_redis(fx, "HSET map:p:node-keepalive:content 01M83VSCR6SKTSQ87JMRBGHBAF 1795426136846982986 "
-               "=rev 1 =kind set");
-  fx_redis(fx, "HSET map:p:workers:content 01M83VSCS3GK8JREXRDK1J0KZR 1795426136867688564 =rev 1 "
-               "=kind set");
-  fx_redis(fx, "HSET map:p:worker-keepalive:content 01M83VSCS3GK8JREXRDK1J0KZR "
-               "1795426136868018947 =rev 1 =kind set");
-  fx_redis(fx, "HSET map:p:jobs:content 01M83VSCS3GK8JREXRDK1J0KZR [\"a\",\"b\",\"gone\"] =rev 3 "
-               "=kind set");
+  fx_redis(fx,
+           "HSET map:p:node-keepalive:content 01M83VSCR6SKTSQ87JMRBGHBAF 1795426136846982986 "
+           "=rev 1 =kind set");
+  fx_redis(fx,
+           "HSET map:p:workers:content 01M83VSCS3GK8JREXRDK1J0KZR 1795426136867688564 =rev 1 "
+           "=kind set");
+  fx_redis(fx,
+           "HSET map:p:worker-keepalive:content 01M83VSCS3GK8JREXRDK1J0KZR "
+           "1795426136868018947 =rev 1 =kind set");
+  fx_redis(fx,
+           "HSET map:p:jobs:content 01M83VSCS3GK8JREXRDK1J0KZR [\"a\",\"b\",\"gone\"] =rev 3 "
+           "=kind set");
   fx_redis(fx, "HSET map:p:job-payloads:content a 1 b 2 =rev 2 =kind set");
   fx_redis(fx, "XADD pulse:stream:worker:01M83VSCS3GK8JREXRDK1J0KZR * n i p x");
   fx_redis(fx, "XADD pulse:stream:p:node:01M83VSCR6SKTSQ87JMRBGHBAF * n i p x");
@@ -411,10 +416,8 @@ static void jobs_of_the_dead_are_taken_over(void **state) {
   fx_worker(fx, node, NULL, requests);
   assert_int_equal(pulse_job_requeued(col_wait(requests, PULSE_EVENT_JOB_START, 1)->job), 1);
   fx_until(fx, fx_redis_int(fx, "EXISTS pulse:stream:worker:01M83VSCS3GK8JREXRDK1J0KZR") == 0);
-  fx_until(fx,
-           fx_redis_int(fx, "EXISTS pulse:stream:p:node:01M83VSCR6SKTSQ87JMRBGHBAF") == 0);
-  assert_int_equal(
-      fx_redis_int(fx, "HEXISTS map:p:workers:content 01M83VSCS3GK8JREXRDK1J0KZR"), 0);
+  fx_until(fx, fx_redis_int(fx, "EXISTS pulse:stream:p:node:01M83VSCR6SKTSQ87JMRBGHBAF") == 0);
+  assert_int_equal(fx_redis_int(fx, "HEXISTS map:p:workers:content 01M83VSCS3GK8JREXRDK1J0KZR"), 0);
   assert_int_equal(
       fx_redis_int(fx, "HEXISTS map:p:worker-keepalive:content 01M83VSCS3GK8JREXRDK1J0KZR"), 0);
   assert_int_equal(fx_redis_int(fx, "HEXISTS map:p:jobs:content 01M83VSCS3GK8JREXRDK1J0KZR"), 0);
@@ -552,8 +555,7 @@ static void a_shutdown_ends_all_jobs_on_all_nodes(void **state) {
     }
   }
   assert_true(stops >= 10);
-  assert_status(PULSE_ERR_CLOSED,
-                pulse_node_dispatch(node, "k", 1, "x", 1, NULL, NULL, fx_err()));
+  assert_status(PULSE_ERR_CLOSED, pulse_node_dispatch(node, "k", 1, "x", 1, NULL, NULL, fx_err()));
   /* What is left are maps that say that they are no more. */
   const ts_reply *keys = fx_redis(fx, "KEYS *");
   for (size_t i = 0; i < ts_reply_size(keys); ++i) {
@@ -578,9 +580,8 @@ static void nobody_joins_a_pool_that_is_being_shut_down(void **state) {
   fx_ready(fx, NULL);
   pulse_node_options options = quick();
   pulse_node *node = NULL;
-  assert_status(PULSE_ERR_SHUTTING_DOWN,
-                pulse_node_join_wait(fx->engine, "p", 1, &options, NULL, TS_DEADLINE_MS, &node,
-                                     fx_err()));
+  assert_status(PULSE_ERR_SHUTTING_DOWN, pulse_node_join_wait(fx->engine, "p", 1, &options, NULL,
+                                                              TS_DEADLINE_MS, &node, fx_err()));
 }
 
 static void all_nodes_of_a_pool_route_alike(void **state) {
@@ -589,9 +590,8 @@ static void all_nodes_of_a_pool_route_alike(void **state) {
   pulse_node_options options = quick();
   options.routing = PULSE_ROUTING_RENDEZVOUS;
   pulse_node *node = NULL;
-  assert_status(PULSE_ERR_INVALID,
-                pulse_node_join_wait(fx->engine, "p", 1, &options, NULL, TS_DEADLINE_MS, &node,
-                                     fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_node_join_wait(fx->engine, "p", 1, &options, NULL,
+                                                        TS_DEADLINE_MS, &node, fx_err()));
   assert_non_null(strstr(fx_message(), "rendezvous"));
 }
 
@@ -673,8 +673,8 @@ static void wrong_arguments_are_refused(void **state) {
     pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
     memcpy((char *)&options + numbers[i].offset, &numbers[i].value, sizeof numbers[i].value);
     pulse_node *refused = NULL;
-    assert_status(PULSE_ERR_INVALID, pulse_node_join(fx->engine, "p", 1, &options, NULL, &refused,
-                                                     fx_err()));
+    assert_status(PULSE_ERR_INVALID,
+                  pulse_node_join(fx->engine, "p", 1, &options, NULL, &refused, fx_err()));
     assert_null(refused);
   }
   pulse_node_options options = PULSE_NODE_OPTIONS_INIT;

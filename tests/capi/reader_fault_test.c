@@ -245,6 +245,22 @@ static void reading_errors_are_told_and_tried_again(void **state) {
   assert_numbers(c, 0, 0, 1);
 }
 
+/* Whoever waits for a reader that cannot begin is told why. */
+static void a_reader_that_cannot_begin_says_why(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  collector *c = fx_collector(fx);
+  fx_redis(fx, "SET pulse:stream:s x");
+  pulse_reader *reader;
+  assert_ok(pulse_reader_open(stream, NULL, col_target(c, 0), &reader, fx_err()));
+  col_wait(c, PULSE_EVENT_READ_ERROR, 0);
+  assert_status(PULSE_ERR_TIMEOUT, pulse_reader_ready_wait(reader, 0, fx_err()));
+  if (strstr(fx_message(), "WRONGTYPE") == NULL) fail_msg("message: %s", fx_message());
+  fx_redis(fx, "DEL pulse:stream:s");
+  assert_ok(pulse_reader_ready_wait(reader, TS_DEADLINE_MS, fx_err()));
+  pulse_reader_unref(reader);
+}
+
 /* A server killed and restarted from its append-only file. */
 static void a_restarted_server_is_read_on(void **state) {
   fixture *fx = *state;
@@ -280,6 +296,7 @@ int main(void) {
       PROXY_BOTH(trimming_of_what_was_seen_is_no_gap),
       BOTH_DRIVERS(a_deleted_stream_is_read_when_it_comes_back),
       BOTH_DRIVERS(reading_errors_are_told_and_tried_again),
+      BOTH_DRIVERS(a_reader_that_cannot_begin_says_why),
       BOTH_DRIVERS(a_restarted_server_is_read_on),
   };
   return cmocka_run_group_tests_name("reader faults", tests, fx_group_setup, fx_group_teardown);

@@ -286,6 +286,28 @@ static void info_of_an_empty_stream(void **state) {
   assert_int_equal(info.last_id.ms, 0);
 }
 
+/* The first and the last entry are looked at by the server, and stay there. */
+static void info_of_large_entries_is_small(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = fx_ready(fx, NULL);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  enum { SIZE = 1 << 20 };
+  char *payload = calloc(1, SIZE);
+  assert_non_null(payload);
+  pulse_event_id id;
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, payload, SIZE, NULL, &id, TS_DEADLINE_MS, fx_err()));
+  free(payload);
+  pulse_engine_metrics before = {.size = sizeof before}, after = {.size = sizeof after};
+  assert_ok(pulse_engine_get_metrics(engine, &before));
+  pulse_stream_info info = {.size = sizeof info};
+  assert_ok(pulse_stream_info_wait(stream, &info, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_engine_get_metrics(engine, &after));
+  assert_id_equal(info.first_id, id);
+  assert_id_equal(info.last_id, id);
+  assert_in_range(after.bytes_received - before.bytes_received, 1, 4096);
+}
+
 static void info_needs_a_size(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = fx_stream(fx, "s", NULL);
@@ -311,6 +333,7 @@ int main(void) {
       ALL_WAYS(info_of_nothing_is_no_error),
       ALL_WAYS(info_says_what_is_there),
       BOTH_DRIVERS(info_of_an_empty_stream),
+      BOTH_DRIVERS(info_of_large_entries_is_small),
       BOTH_DRIVERS(info_needs_a_size),
   };
   return cmocka_run_group_tests_name("stream administration", tests, fx_group_setup,

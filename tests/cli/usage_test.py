@@ -22,7 +22,10 @@ class Usage(ToolTest):
         ["add", "s", "n", "--ttl", "x"],
         ["add", "s", "n", "--ttl", "-1s"],
         ["add", "s", "n", "--ttl", "1s", "--sliding-ttl", "1s"],
+        ["add", "s", "n", "--ttl", ""],
+        ["add", "s", "n", "--sliding-ttl", ""],
         ["add", "s", "n", "--max-len", "many"],
+        ["add", "s", "n", "--max-len", "99999999999999999999"],
         ["add", "s", "n", "--header", "no-equals-sign"],
         ["add", "s", "n", "--header", "=value"],
         ["add", "s", "n", "text", "--lines"],
@@ -30,6 +33,7 @@ class Usage(ToolTest):
         ["add", "s", ""],
         ["read"],
         ["read", "s", "--from", "yesterday"],
+        ["read", "s", "--from", ""],
         ["read", "s", "--count", "0"],
         ["read", "s", "--count", "-1"],
         ["read", "s", "--pattern", "("],
@@ -39,6 +43,8 @@ class Usage(ToolTest):
         ["sink", "s", "g", "--ack", "--leave"],
         ["sink", "s", "g", "--leave", "--no-ack"],
         ["sink", "s", "g", "--no-ack", "--exec", "true"],
+        ["sink", "s", "g", "--exec", ""],
+        ["sink", "s", "g", "--grace", ""],
         ["sink", "s", "g", "--grace", "soon"],
         ["sink", "s", "g", "--grace", "1ms"],
         ["sink", "s", "bad group"],
@@ -57,6 +63,7 @@ class Usage(ToolTest):
         ["map", "m", "set", "", "v"],
         ["map", "m", "set", "k=", "v"],
         ["map", "m", "set", "k", "v", "--ttl", "soon"],
+        ["map", "m", "set", "k", "v", "--ttl", ""],
         ["map", "m", "set", "k", "v", "--ttl", "1s", "--sliding-ttl", "1s"],
         ["map", "m", "cas", "k", "test"],
         ["map", "m", "incr", "k", "one"],
@@ -66,6 +73,7 @@ class Usage(ToolTest):
         ["map", "m", "watch", "k"],
         ["map", "m", "watch", "--key", "a", "--prefix", "b"],
         ["map", "m", "watch", "--count", "0"],
+        ["map", "m", "watch", "--max-unnoticed", ""],
         ["map", "m", "watch", "--max-unnoticed", "1ms"],
         ["local"],
         ["--url", "http://x", "ping"],
@@ -133,9 +141,26 @@ class Failures(ToolTest):
                 self.assertIn("cannot reach the server", result.err)
                 self.assertNotIn("secret-word", result.err)
 
+    def test_a_server_that_does_not_answer_is_told_as_such(self):
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()  # the kernel takes connections, and nobody says anything on them
+            port = silent.getsockname()[1]
+            for url, reason in (("redis://127.0.0.1:%d", "no connection within"),
+                                ("rediss://127.0.0.1:%d?verify=none", "is it a TLS port?")):
+                result = self.run_tool("ping", "--url", url % port, "--timeout", "300ms", code=1)
+                self.assertIn(reason, result.err)
+
     def test_a_file_that_is_not_there_is_1(self):
         result = self.run_tool("add", "s", "n", "@/does/not/exist", code=1)
         self.assertIn("/does/not/exist", result.err)
+
+    def test_an_endless_input_is_1_at_the_limit_of_payloads(self):
+        with open("/dev/zero", "rb") as endless:
+            done = subprocess.run([CLI, "add", "s", "n", "-"], stdin=endless, capture_output=True,
+                                  env=self.environment)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"64 MiB", done.stderr)
 
     def test_a_directory_as_payload_is_1(self):
         self.assertIn("directory", self.run_tool("add", "s", "n", "@/", code=1).err)

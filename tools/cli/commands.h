@@ -3,6 +3,8 @@
 #define TOOLS_CLI_COMMANDS_H
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -17,10 +19,25 @@ struct Commands {
   std::function<int()> run;  // of the verb that was given
 };
 
-// For options that count: why the text is no number from 1 on, or nothing.
+// Checks answer why the text is wrong, or nothing.
+
+// For numbers: CLI11 takes those that are too large as the largest one.
+inline std::string check_whole_number(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, number);
+  return failure == std::errc() && rest == end ? "" : "'" + text + "' is no whole number";
+}
+
+// For options that count.
 inline std::string check_count(const std::string& text) {
   const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
   return digits && text != "0" ? "" : "write a number from 1 on";
+}
+
+// For options whose empty text would otherwise count as "not given".
+inline std::string check_not_empty(const std::string& text) {
+  return text.empty() ? "the value is empty" : "";
 }
 
 // The verbs of `map`.

@@ -11,8 +11,8 @@
 namespace cli {
 namespace {
 
-// Beyond what the library takes as a payload: no need to read on.
-constexpr size_t kMaxBytes = size_t{512} << 20;
+// The default of max_payload_bytes, which the tool does not change: no need to read on.
+constexpr size_t kMaxBytes = size_t{64} << 20;
 
 }  // namespace
 
@@ -36,7 +36,7 @@ bool Input::fill() {
     start_ = 0;
   }
   if (buffer_.size() > kMaxBytes) {
-    throw Failure(kExitFailed, name_ + " holds more than a payload can: 512 MiB");
+    throw Failure(kExitFailed, name_ + " holds more than a payload can: 64 MiB");
   }
   constexpr size_t kChunk = 65536;
   const size_t old = buffer_.size();

@@ -37,7 +37,9 @@ void add_global_options(CLI::App* app, GlobalOptions* global) {
 // `arguments` outlives the parser.
 void add_receive_options(CLI::App* verb, ReceiveArguments* arguments,
                          const std::string& from_help) {
-  verb->add_option("--from", arguments->from, from_help)->type_name("oldest|newest|ID|TIME");
+  verb->add_option("--from", arguments->from, from_help)
+      ->type_name("oldest|newest|ID|TIME")
+      ->check(check_not_empty);
   CLI::Option* topic_option =
       verb->add_option("--topic", arguments->topic, "Only events with exactly this topic");
   topic_option->type_name("T");
@@ -74,13 +76,15 @@ void register_add(Commands* commands) {
   verb->add_option("--max-len", arguments->max_len,
                    "Keep about this many events in the stream; 0 is the default of 1000, -1 keeps "
                    "all of them")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(check_whole_number);
   CLI::Option* ttl = verb->add_option("--ttl", arguments->ttl,
                                       "The stream expires this long after its first event");
-  ttl->type_name("D");
+  ttl->type_name("D")->check(check_not_empty);
   verb->add_option("--sliding-ttl", arguments->sliding_ttl,
                    "The stream expires this long after its last event")
       ->type_name("D")
+      ->check(check_not_empty)
       ->excludes(ttl);
   verb->add_flag("--only-if-exists", arguments->only_if_exists, "Do not create the stream");
   verb->add_flag("--lines", arguments->lines,
@@ -139,14 +143,15 @@ void register_sink(Commands* commands) {
   verb->add_option("--grace", arguments->grace,
                    "How long a consumer may be gone before its events are handed to others "
                    "(default 20s); the same for all of a group")
-      ->type_name("D");
+      ->type_name("D")
+      ->check(check_not_empty);
   CLI::Option* command = verb->add_option(
       "--exec", arguments->command,
       "Run this with sh for each event, one at a time, the payload on standard input and PULSE_ID, "
       "PULSE_STREAM, PULSE_NAME, PULSE_TOPIC, PULSE_DELIVERIES in the environment; its output goes "
       "to standard error. Exit status 0 acks the event, and its line is printed. Else it is handed "
       "out again after a while, at first 250 ms, then twice as long each time, up to 30 s.");
-  command->type_name("CMD");
+  command->type_name("CMD")->check(check_not_empty);
   command->excludes(leave);
   command->excludes(no_ack);
   verb->callback([=] { commands->run = [=] { return sink(commands->global, *arguments); }; });

@@ -36,10 +36,11 @@ class MapVerbs {
     CLI::App* verb = add(name, help, run);
     CLI::Option* ttl = verb->add_option("--ttl", arguments_->ttl,
                                         "The map expires this long after its first write");
-    ttl->type_name("D");
+    ttl->type_name("D")->check(check_not_empty);
     verb->add_option("--sliding-ttl", arguments_->sliding_ttl,
                      "The map expires this long after its last write")
         ->type_name("D")
+        ->check(check_not_empty)
         ->excludes(ttl);
     return verb;
   }
@@ -113,7 +114,8 @@ void register_watch(MapVerbs* verbs) {
       ->check(check_count);
   verb->add_option("--max-unnoticed", arguments->max_unnoticed,
                    "How long a lost update may stay unnoticed (default 5s)")
-      ->type_name("D");
+      ->type_name("D")
+      ->check(check_not_empty);
 }
 
 void register_writes(MapVerbs* verbs) {

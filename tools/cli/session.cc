@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "failure.h"
@@ -34,7 +35,8 @@ Session::Session(const GlobalOptions& global)
   options.url = global.url.c_str();
   options.client_name = "pulseengine-cli";
   options.key_prefix = global.key_prefix.empty() ? nullptr : global.key_prefix.c_str();
-  options.connect_timeout_ms = timeout_ms_;
+  // An attempt that gets no answer fails before the wait for it ends, and says why.
+  options.connect_timeout_ms = std::max<int64_t>(timeout_ms_ - timeout_ms_ / 10, 1);
   options.command_timeout_ms = timeout_ms_;
   options.log = log_line;
   options.log_level = global.verbose ? PULSE_LOG_DEBUG : PULSE_LOG_ERROR;
