@@ -60,6 +60,7 @@ void ReplicatedMap::start() {
   if (ended_) return;
   try {
     timer_.open(engine_->loop(), on_timer, this);
+    reaper_ = MapReaper::of(*engine_);
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
     learn_value_limit();
   } catch (const std::bad_alloc&) {
@@ -100,7 +101,9 @@ void ReplicatedMap::end(const Error& error) noexcept {
   queued_.clear();
   history_.clear();
   try {
-    cell_.publish(MapVersion::empty(revision_), reclaimer_);
+    Ref<MapVersion> nothing = MapVersion::empty(revision_);
+    cell_.publish(nothing, reclaimer_);
+    current_ = std::move(nothing);
   } catch (const std::bad_alloc&) {
     // The content stays as long as the handle.
   }

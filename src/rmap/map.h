@@ -178,6 +178,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Ref<SharedTarget> target_;
   Ref<Notice> closed_notice_;
   EpochReclaimer reclaimer_;
+  Ref<MapReaper> reaper_;
   Timer timer_;
   int64_t timer_at_ms_ = kNever;
   bool ended_ = false;

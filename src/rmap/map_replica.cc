@@ -174,7 +174,7 @@ void ReplicatedMap::copied(const Error& error, Reply* reply) {
 
 // False, and the state says why, if the copy is no good.
 bool ReplicatedMap::take_copy(Reply& reply) {
-  MapEditor editor(MapVersion::empty(0));
+  MapEditor editor(MapVersion::empty(0, reaper_));
   uint64_t revision = 0;
   std::string_view kind;
   const size_t fields = reply.next().elements() / 2;
@@ -502,7 +502,7 @@ void ReplicatedMap::expect_gone() {
   if (copying_) return;  // so does the copy
   ttl_at_ms_.store(kNever, std::memory_order_relaxed);
   if (current_->size() == 0) return;
-  MapEditor editor(MapVersion::empty(revision_));
+  MapEditor editor(MapVersion::empty(revision_, reaper_));
   Ref<MapVersion> after = editor.finish(revision_);
   cell_.publish(after, reclaimer_);
   current_ = std::move(after);
