@@ -111,7 +111,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   ServerInfo server_copy() const;
   bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
 
-  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kMapReaper, kAttachments };
+  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kCopyLane, kMapReaper, kAttachments };
   // Null until somebody makes one.
   Owned<EngineAttachment>& attachment(Attachment which) { return attachments_[which]; }
 
