@@ -143,6 +143,8 @@ class Connection : public Allocated {
   bool write_some();
   bool take_message(Reply reply) noexcept;
   void handle_reply(Reply& reply);
+  bool takes_parts() const;
+  void handle_part();
   void update_watch();
   void check_deadlines() noexcept;
   void arm_deadline(int64_t deadline_ms);

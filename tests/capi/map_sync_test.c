@@ -203,6 +203,91 @@ static void a_map_that_is_too_large_is_told(void **state) {
   fx_until(fx, info_of(map).state == PULSE_MAP_SYNCED && has(map, "d", "1") && has(map, "a", NULL));
 }
 
+static void a_write_that_the_limit_hides_completes(void **state) {
+  fixture *fx = *state;
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  options.max_keys = 1;
+  options.read_your_writes = 1;
+  pulse_map *map = fx_map(fx, "m", &options, NULL);
+  set(map, "a", "1");
+  assert_true(has(map, "a", "1"));
+  /* The one that passes the limit itself, and others while it is passed. */
+  pulse_map_result result = PULSE_MAP_RESULT_INIT;
+  assert_ok(pulse_map_set_wait(map, "b", 1, "2", 1, &result, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(result.updated, 1);
+  assert_int_equal(result.revision, 2);
+  fx_until(fx, info_of(map).reason == PULSE_MAP_REASON_LIMIT);
+  for (uint64_t revision = 3; revision < 6; ++revision) {
+    assert_ok(pulse_map_set_and_wait_wait(map, "c", 1, "3", 1, &result, TS_DEADLINE_MS, fx_err()));
+    assert_int_equal(result.revision, revision);
+    pulse_bytes_unref(result.value);
+  }
+  assert_true(has(map, "b", NULL) && has(map, "c", NULL));
+  /* Back within the limit they wait again. */
+  pulse_map_batch_item items[] = {{.op = PULSE_MAP_OP_DELETE, .key = "a", .key_len = 1},
+                                  {.op = PULSE_MAP_OP_DELETE, .key = "b", .key_len = 1}};
+  assert_ok(pulse_map_batch_wait(map, items, sizeof *items, 2, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_map_wait_synced(map, TS_DEADLINE_MS, fx_err()));
+  set(map, "c", "4");
+  assert_true(has(map, "c", "4"));
+}
+
+static void a_map_may_be_larger_than_any_reply(void **state) {
+  fixture *fx = *state;
+  pulse_map *there = fx_map(fx, "m", NULL, NULL);
+  char value[1000];
+  memset(value, 'v', sizeof value);
+  enum { KEYS = 4000 };
+  pulse_map_batch_item items[KEYS];
+  char keys[KEYS][8];
+  for (int i = 0; i < KEYS; ++i) {
+    int n = snprintf(keys[i], sizeof *keys, "k%d", i);
+    items[i] = (pulse_map_batch_item){.op = PULSE_MAP_OP_SET,
+                                      .key = keys[i],
+                                      .key_len = (size_t)n,
+                                      .value = value,
+                                      .value_len = sizeof value};
+  }
+  assert_ok(
+      pulse_map_batch_wait(there, items, sizeof *items, KEYS, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_map_wait_revision(there, KEYS, TS_DEADLINE_MS, fx_err()));
+  pulse_engine_options options = fx_options(fx);
+  options.max_reply_bytes = 1 << 20;
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_map *map = NULL;
+  assert_ok(pulse_map_join_wait(engine, "m", 1, NULL, NULL, TS_DEADLINE_MS, &map, fx_err()));
+  assert_int_equal(pulse_map_size(map), KEYS);
+  assert_int_equal(info_of(map).bytes, info_of(there).bytes);
+  assert_int_equal(info_of(map).revision, KEYS);
+  for (int i = 0; i < KEYS; ++i) {
+    pulse_bytes *copy = NULL;
+    assert_ok(pulse_map_get(map, keys[i], strlen(keys[i]), &copy));
+    assert_int_equal(pulse_bytes_size(copy), sizeof value);
+    assert_memory_equal(pulse_bytes_data(copy), value, sizeof value);
+    pulse_bytes_unref(copy);
+  }
+  pulse_map_unref(map);
+}
+
+/* However long the server takes for it. */
+static void a_copy_holds_up_nothing_else(void **state) {
+  fixture *fx = *state;
+  ts_fault *fault = ts_fault_start();
+  assert_non_null(fault);
+  ts_fault_silence(fault, "HGETALL", 0);
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_fault_url(fault);
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_map *map = NULL;
+  assert_ok(pulse_map_join(engine, "m", 1, NULL, NULL, &map, fx_err()));
+  fx_until(fx, ts_fault_count(fault, "HGETALL") == 1);
+  assert_ok(pulse_engine_ping_wait(engine, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(info_of(map).state, PULSE_MAP_SYNCING);
+  pulse_map_unref(map);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_fault_free(fault);
+}
+
 static void keys_are_forgotten_when_the_map_expires(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx), *w = fx_collector(fx);
@@ -319,6 +404,9 @@ int main(void) {
       BOTH_DRIVERS(lost_data_is_told),
       BOTH_DRIVERS(a_key_of_another_type_is_told),
       BOTH_DRIVERS(a_map_that_is_too_large_is_told),
+      BOTH_DRIVERS(a_write_that_the_limit_hides_completes),
+      BOTH_DRIVERS(a_map_may_be_larger_than_any_reply),
+      BOTH_DRIVERS(a_copy_holds_up_nothing_else),
       BOTH_DRIVERS(keys_are_forgotten_when_the_map_expires),
       BOTH_DRIVERS(a_sliding_ttl_is_renewed_by_writes),
       BOTH_DRIVERS(a_watch_is_told_what_was_missed),
