@@ -61,6 +61,7 @@ void ReplicatedMap::start() {
   try {
     timer_.open(engine_->loop(), on_timer, this);
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
+    ask_again();
     learn_value_limit();
   } catch (const std::bad_alloc&) {
     end(Error(PULSE_ERR_NO_MEMORY, "no memory to join the map"));

@@ -57,10 +57,18 @@ void ReplicatedMap::copy_soon() noexcept {
   schedule(copy_at_ms_);
 }
 
+// Answers may get lost: until a copy is on its way the subscription is asked again and again.
+void ReplicatedMap::ask_again() noexcept {
+  copy_wanted_ = true;
+  copy_at_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
+  schedule(copy_at_ms_);
+}
+
 void ReplicatedMap::subscribed() {
   if (ended_) return;
   subscribed_ = true;
   refused_ = false;
+  heard_ = 0;
   fetch_copy();
 }
 
@@ -82,6 +90,7 @@ void ReplicatedMap::subscription_lost(const Error& error) {
   subscribed_ = false;
   disconnects_.fetch_add(1, std::memory_order_relaxed);
   stale(PULSE_MAP_REASON_DISCONNECTED, error);
+  ask_again();
   const int64_t now = monotonic_ms();
   losses_in_a_row_ = now - last_loss_ms_ < kLossWindowMs ? losses_in_a_row_ + 1 : 1;
   last_loss_ms_ = now;
@@ -96,8 +105,7 @@ void ReplicatedMap::subscription_lost(const Error& error) {
 
 // Only a subscription that answers now brings what is published from now on.
 void ReplicatedMap::begin_copy() {
-  copy_wanted_ = false;
-  if (!subscribed_ && !refused_) return;  // subscribed() will do it
+  ask_again();
   auto done = [this](const Error& error) {
     if (ended_ || copying_ || synced_ || !subscribed_) return;
     if (error.ok()) {
@@ -114,11 +122,11 @@ void ReplicatedMap::begin_copy() {
       subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
       return;
     }
-    if (subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done)) return;
+    // While it is not subscribed yet this only shows whether that was answered.
+    (void)subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done);
   } catch (const std::bad_alloc&) {
-    // Later.
+    copy_soon();
   }
-  copy_soon();
 }
 
 void ReplicatedMap::fetch_copy() noexcept {
@@ -155,7 +163,7 @@ void ReplicatedMap::ask_for_copy() {
       [key = &content_](CommandWriter& w, bool) { w.command("HGETALL", *key); },
       std::move(content)));
   copying_ = true;
-  queue_overflow_ = false;
+  queue_overflow_ = queue_restarted_ = false;
 }
 
 void ReplicatedMap::copied(const Error& error, Reply* reply) {
@@ -209,7 +217,8 @@ bool ReplicatedMap::take_copy(Reply& reply) {
 
 // Applies what came while the copy was fetched.
 bool ReplicatedMap::replay(MapEditor* editor, uint64_t* revision) {
-  bool whole = !queue_overflow_;
+  // With a copy of the hash before, the next one's messages would seem to follow at some point.
+  bool whole = !queue_overflow_ && !(queue_restarted_ && *revision > 0);
   for (size_t i = 0; whole && i < queued_.size(); i++) {
     MapMessage m;
     if (!parse_map_message({queued_[i].data(), queued_[i].size()}, &m)) return false;
@@ -299,9 +308,13 @@ void ReplicatedMap::message(std::string_view text) {
   MapMessage m;
   const bool readable = parse_map_message(text, &m);
   if (!readable) malformed_.fetch_add(1, std::memory_order_relaxed);
+  // Of one hash every message follows the one before; with the first revision there is a new hash.
+  const bool follows = heard_ == 0 ? m.revision != 1 : m.revision == heard_ + 1;
+  if (readable) heard_ = m.revision;
   try {
     if (copying_) {
       queue_overflow_ |= !readable || queued_bytes_ + text.size() > kMaxQueuedBytes;
+      queue_restarted_ |= !follows;
       if (queue_overflow_) return;
       queued_.emplace_back(text.data(), text.size());
       queued_bytes_ += text.size();
@@ -309,7 +322,7 @@ void ReplicatedMap::message(std::string_view text) {
       stale(PULSE_MAP_REASON_MALFORMED, Error(PULSE_ERR_PROTOCOL, "an update could not be read"));
       copy_soon();
     } else if (synced_) {
-      take_message(m);
+      take_message(m, follows);
     } else if (readable && reason_ == PULSE_MAP_REASON_LIMIT && m.what != MapMutation::set) {
       copy_backoff_ms_ = 0;  // perhaps it fits now
       copy_soon();
@@ -327,12 +340,13 @@ void ReplicatedMap::message(std::string_view text) {
   }
 }
 
-void ReplicatedMap::take_message(const MapMessage& m) {
+void ReplicatedMap::take_message(const MapMessage& m, bool follows) {
   if (m.revision == revision_ + 1) {
     apply(m);
     return;
   }
-  if (m.revision <= revision_ && !drained_) return;
+  // It was published before the copy was made, unless it is of a new hash.
+  if (m.revision <= revision_ && !drained_ && follows) return;
   if (m.revision > revision_) {
     stale(PULSE_MAP_REASON_MISSED,
           Error::make(PULSE_ERR_PROTOCOL, 0, "revision {} came after {}", m.revision, revision_));
