@@ -31,6 +31,8 @@ class MapHistory {
   bool knows(uint64_t revision) const;
   bool was(uint64_t revision, uint64_t digest) const;
   size_t size() const;
+  // Whether it has come as far as this ECHO.
+  bool has_heard(const std::string& echo) const;
   // How often it has started from a copy.
   int starts() const { return starts_.load(); }
 
@@ -52,6 +54,7 @@ class MapHistory {
   MapContent content_;
   uint64_t revision_ = 0;
   std::map<uint64_t, std::set<uint64_t>> digests_;
+  std::string echo_;  // the last one
   // The copy that is asked for, until its mark comes along.
   std::string mark_;
   MapContent copy_;
