@@ -138,7 +138,10 @@ bool MapHistory::begin(ts_connection* monitor) {
   return good;
 }
 
-void MapHistory::note() { digests_[revision_].insert(content_.digest()); }
+void MapHistory::note() {
+  digests_[revision_].insert(content_.digest());
+  changed_ms_ = ts_now_ms();
+}
 
 void MapHistory::take(const std::string& line) {
   size_t at = line.find(']');

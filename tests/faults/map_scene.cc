@@ -155,7 +155,7 @@ void MapScene::record(MapWorkerSeen& worker, const JournalReader::Words& words) 
       worker.unknown = static_cast<int64_t>(number(word(3)));
       break;
     case 'Q':
-      worker.quiet_ms = static_cast<int64_t>(number(word(1)));
+      worker.quiet = true;
       break;
     case 'D':
       worker.disconnects = static_cast<int64_t>(number(word(1)));
@@ -328,14 +328,15 @@ bool MapScene::all_equal(Hash* hash) {
 void MapScene::settle(const char* fault) {
   see_enough();
   const int64_t over_ms = ts_now_ms();
-  for (const auto& worker : workers_) worker->quiet_ms = -1;
+  for (const auto& worker : workers_) worker->quiet = false;
   order_all("pause");
   until("no write is under way", [this] {
     return std::all_of(workers_.begin(), workers_.end(),
-                       [](const auto& worker) { return worker->quiet_ms >= 0; });
+                       [](const auto& worker) { return worker->quiet; });
   });
-  int64_t calm_ms = over_ms;  // from here on the hash stays as it is
-  for (const auto& worker : workers_) calm_ms = std::max(calm_ms, worker->quiet_ms);
+  let_history_catch_up();
+  // From here on the hash stays as it is.  Writers who wait to see what they wrote end later.
+  const int64_t calm_ms = std::max(over_ms, history_->changed_ms());
   Hash hash;
   if (!until("all replicas and watches equal the hash", [&] { return all_equal(&hash); })) {
     printf("  hash: revision %" PRIu64 ", %zu keys, %016" PRIx64 "\n", hash.revision,

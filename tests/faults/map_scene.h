@@ -42,7 +42,7 @@ struct MapWorkerSeen {
   std::vector<int> reasons;
   std::vector<std::string> broken;
   int64_t rewinds = 0, resyncs = 0, writes = 0, failed = 0, unknown = 0, disconnects = -1;
-  int64_t quiet_ms = -1;
+  bool quiet = false;  // no write is under way
 };
 
 class MapScene {

@@ -491,7 +491,7 @@ class MapWorker {
     const int64_t now = ts_now_ms();
     if (paused_ && !told_quiet_ && in_flight_ == 0 && busy_ == 0) {
       // A thread that looks at `paused_` after this does not write.
-      journal_.line("Q %" PRId64, now);
+      journal_.line("Q");
       told_quiet_ = true;
     }
     if (now >= next_tell_ms_) {
