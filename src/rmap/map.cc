@@ -65,6 +65,7 @@ void ReplicatedMap::start() {
     CopyLane::of(*engine_).enter(content_);
     uses_copy_lane_ = true;
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
+    ask_again();
     learn_value_limit();
   } catch (const std::bad_alloc&) {
     end(Error(PULSE_ERR_NO_MEMORY, "no memory to join the map"));

@@ -133,6 +133,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   // map_copy.cc
   class CopyCommand;
   void copy_soon() noexcept;
+  void ask_again() noexcept;
   void too_large() noexcept;
   void begin_copy();
   void fetch_copy() noexcept;
@@ -147,7 +148,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   // map_replica.cc
   static pulse_map_reason reason_of(const Error& error, pulse_map_reason unanswered);
   void stale(pulse_map_reason reason, const Error& error) noexcept;
-  void take_message(const MapMessage& message);
+  void take_message(const MapMessage& message, bool follows);
   void apply(const MapMessage& message);
   bool over_limits(size_t keys, int64_t bytes) const;
   void learn_ttl(int64_t left_ms) noexcept;
@@ -214,7 +215,9 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Vector<String> queued_;  // messages while copying
   size_t queued_bytes_ = 0;
   bool queue_overflow_ = false;
-  bool drained_ = false;  // no message from before the copy can come any more
+  bool queue_restarted_ = false;  // messages of another hash than the copy's may be among them
+  uint64_t heard_ = 0;            // the revision of the last message; 0: none since subscribing
+  bool drained_ = false;          // no message from before the copy can come any more
   uint64_t revision_ = 0;
   Ref<MapVersion> current_;
   Owned<MapEditor> editor_;  // with `group_` on top of current_

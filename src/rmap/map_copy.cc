@@ -52,6 +52,13 @@ void ReplicatedMap::copy_soon() noexcept {
   schedule(copy_at_ms_);
 }
 
+// Answers may get lost: until a copy is on its way the subscription is asked again and again.
+void ReplicatedMap::ask_again() noexcept {
+  copy_wanted_ = true;
+  copy_at_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
+  schedule(copy_at_ms_);
+}
+
 void ReplicatedMap::too_large() noexcept {
   stale(PULSE_MAP_REASON_LIMIT,
         Error(PULSE_ERR_TOO_LARGE, "the map is larger than max_keys or max_bytes"));
@@ -62,8 +69,7 @@ void ReplicatedMap::too_large() noexcept {
 
 // Only a subscription that answers now brings what is published from now on.
 void ReplicatedMap::begin_copy() {
-  copy_wanted_ = false;
-  if (!subscribed_ && !refused_) return;  // subscribed() will do it
+  ask_again();
   auto done = [this](const Error& error) {
     if (ended_ || copying_ || synced_ || !subscribed_) return;
     if (error.ok()) {
@@ -80,11 +86,11 @@ void ReplicatedMap::begin_copy() {
       subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
       return;
     }
-    if (subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done)) return;
+    // While it is not subscribed yet this only shows whether that was answered.
+    (void)subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done);
   } catch (const std::bad_alloc&) {
-    // Later.
+    copy_soon();
   }
-  copy_soon();
 }
 
 void ReplicatedMap::fetch_copy() noexcept {
@@ -116,7 +122,7 @@ void ReplicatedMap::ask_for_copy() {
       [key = &content_](CommandWriter& w, bool) { w.command("PTTL", *key); }, std::move(ttl)));
   (void)connection.submit(std::move(content));
   copying_ = true;
-  queue_overflow_ = false;
+  queue_overflow_ = queue_restarted_ = false;
 }
 
 void ReplicatedMap::copied(const Error& error, Reply* reply) {
@@ -186,7 +192,8 @@ bool ReplicatedMap::take_field(std::string_view field, std::string_view value) {
 
 // Applies what came while the copy was fetched.
 bool ReplicatedMap::replay() {
-  bool whole = !queue_overflow_;
+  // With a copy of the hash before, the next one's messages would seem to follow at some point.
+  bool whole = !queue_overflow_ && !(queue_restarted_ && copy_->revision > 0);
   for (size_t i = 0; whole && i < queued_.size(); i++) {
     MapMessage m;
     if (!parse_map_message({queued_[i].data(), queued_[i].size()}, &m)) return false;

@@ -50,6 +50,7 @@ void ReplicatedMap::subscribed() {
   if (ended_) return;
   subscribed_ = true;
   refused_ = false;
+  heard_ = 0;
   fetch_copy();
 }
 
@@ -71,6 +72,7 @@ void ReplicatedMap::subscription_lost(const Error& error) {
   subscribed_ = false;
   disconnects_.fetch_add(1, std::memory_order_relaxed);
   stale(PULSE_MAP_REASON_DISCONNECTED, error);
+  ask_again();
   const int64_t now = monotonic_ms();
   losses_in_a_row_ = now - last_loss_ms_ < kLossWindowMs ? losses_in_a_row_ + 1 : 1;
   last_loss_ms_ = now;
@@ -88,9 +90,13 @@ void ReplicatedMap::message(std::string_view text) {
   MapMessage m;
   const bool readable = parse_map_message(text, &m);
   if (!readable) malformed_.fetch_add(1, std::memory_order_relaxed);
+  // Of one hash every message follows the one before; with the first revision there is a new hash.
+  const bool follows = heard_ == 0 ? m.revision != 1 : m.revision == heard_ + 1;
+  if (readable) heard_ = m.revision;
   try {
     if (copying_) {
       queue_overflow_ |= !readable || queued_bytes_ + text.size() > kMaxQueuedBytes;
+      queue_restarted_ |= !follows;
       if (queue_overflow_) return;
       queued_.emplace_back(text.data(), text.size());
       queued_bytes_ += text.size();
@@ -98,7 +104,7 @@ void ReplicatedMap::message(std::string_view text) {
       stale(PULSE_MAP_REASON_MALFORMED, Error(PULSE_ERR_PROTOCOL, "an update could not be read"));
       copy_soon();
     } else if (synced_) {
-      take_message(m);
+      take_message(m, follows);
     } else if (readable && reason_ == PULSE_MAP_REASON_LIMIT && m.what != MapMutation::set) {
       copy_backoff_ms_ = 0;  // perhaps it fits now
       copy_soon();
@@ -116,12 +122,13 @@ void ReplicatedMap::message(std::string_view text) {
   }
 }
 
-void ReplicatedMap::take_message(const MapMessage& m) {
+void ReplicatedMap::take_message(const MapMessage& m, bool follows) {
   if (m.revision == revision_ + 1) {
     apply(m);
     return;
   }
-  if (m.revision <= revision_ && !drained_) return;
+  // It was published before the copy was made, unless it is of a new hash.
+  if (m.revision <= revision_ && !drained_ && follows) return;
   if (m.revision > revision_) {
     stale(PULSE_MAP_REASON_MISSED,
           Error::make(PULSE_ERR_PROTOCOL, 0, "revision {} came after {}", m.revision, revision_));

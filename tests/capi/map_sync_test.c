@@ -392,6 +392,105 @@ static void a_write_cut_off_says_so(void **state) {
   ts_proxy_free(proxy);
 }
 
+/* --- behind a proxy --------------------------------------------------------------- */
+
+typedef struct behind_proxy {
+  ts_proxy *proxy;
+  pulse_engine *engine;
+  pulse_map *map;     /* behind the proxy; probes often */
+  pulse_map *writing; /* not behind it */
+} behind_proxy;
+
+static behind_proxy behind_proxy_open(fixture *fx) {
+  behind_proxy p = {ts_proxy_start(fx->server), NULL, NULL, NULL};
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_proxy_url(p.proxy);
+  p.engine = fx_ready(fx, &options);
+  pulse_map_options map_options = PULSE_MAP_OPTIONS_INIT;
+  map_options.max_unnoticed_ms = 100;
+  assert_ok(
+      pulse_map_join_wait(p.engine, "m", 1, &map_options, NULL, TS_DEADLINE_MS, &p.map, fx_err()));
+  pulse_engine *other = fx_ready(fx, NULL);
+  assert_ok(pulse_map_join_wait(other, "m", 1, NULL, NULL, TS_DEADLINE_MS, &p.writing, fx_err()));
+  return p;
+}
+
+static void behind_proxy_close(behind_proxy *p) {
+  pulse_map_unref(p->map);
+  pulse_map_unref(p->writing);
+  assert_ok(pulse_engine_close_wait(p->engine, TS_DEADLINE_MS, fx_err()));
+  ts_proxy_free(p->proxy);
+}
+
+/* How often the server has executed it. */
+static int64_t calls(fixture *fx, const char *command) {
+  char name[64];
+  snprintf(name, sizeof name, "cmdstat_%s:calls=", command);
+  const char *text = ts_reply_text(fx_redis(fx, "INFO commandstats"));
+  const char *at = strstr(text, name);
+  return at == NULL ? 0 : strtoll(at + strlen(name), NULL, 10);
+}
+
+/* Back in step although there is always another message. */
+static void check_back_in_step(fixture *fx, behind_proxy *p) {
+  fx_until(fx, pulse_map_increment_wait(p->writing, "n", 1, 1, NULL, TS_DEADLINE_MS, fx_err()) ==
+                       PULSE_OK &&
+                   info_of(p->map).state == PULSE_MAP_SYNCED);
+  set(p->writing, "end", "1");
+  fx_until(fx, has(p->map, "end", "1"));
+}
+
+static void swallowed_pongs_are_noticed(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  ts_proxy_drop_published(p.proxy, 1);
+  /* One of a probe, and one that is to bring a copy. */
+  const int64_t before = calls(fx, "ping");
+  fx_until(fx, calls(fx, "ping") >= before + 2);
+  fx_until(fx, info_of(p.map).state == PULSE_MAP_STALE);
+  ts_proxy_drop_published(p.proxy, 0);
+  check_back_in_step(fx, &p);
+  behind_proxy_close(&p);
+}
+
+static void a_swallowed_confirmation_is_noticed(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  ts_proxy_drop_published(p.proxy, 1);
+  fx_redis(fx, "CLIENT KILL TYPE pubsub");
+  const char *name = "map:m:updates";
+  fx_until(fx, ts_reply_integer(ts_reply_at(fx_redis(fx, "PUBSUB NUMSUB %s", name), 1)) == 2);
+  fx_redis(fx, "PING"); /* the confirmation has left before */
+  ts_proxy_drop_published(p.proxy, 1);
+  ts_proxy_drop_published(p.proxy, 0);
+  check_back_in_step(fx, &p);
+  behind_proxy_close(&p);
+}
+
+/* A copy of a hash that is no more when it comes, behind the first updates of the next one. */
+static void a_copy_of_a_hash_before_is_not_continued(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  for (int i = 0; i < 3; i++) set(p.writing, "old", "1");
+  fx_until(fx, info_of(p.map).revision == 3);
+  const int64_t copies = calls(fx, "hgetall");
+  fx_redis(fx, "PUBLISH map:m:updates x");
+  while (info_of(p.map).state != PULSE_MAP_SYNCING) {
+    assert_true(pulse_engine_run_once(p.engine, 0, 0) >= 0);
+  }
+  /* The copy was asked for; its answer, and what follows, waits until the loop runs again. */
+  const int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  while (calls(fx, "hgetall") == copies) assert_true(ts_now_ms() < end);
+  ts_proxy_stall(p.proxy, TS_TO_SERVER);
+  fx_redis(fx, "DEL map:m:content");
+  for (int i = 0; i < 4; i++) set(p.writing, "new", "1");
+  fx_until(fx, info_of(p.map).revision == 4 || info_of(p.map).state == PULSE_MAP_STALE);
+  ts_proxy_resume(p.proxy, TS_TO_SERVER);
+  fx_until(fx, info_of(p.map).state == PULSE_MAP_SYNCED && info_of(p.map).revision == 4);
+  assert_true(has(p.map, "old", NULL) && has(p.map, "new", "1"));
+  behind_proxy_close(&p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(a_join_tells_its_states),
@@ -411,6 +510,9 @@ int main(void) {
       BOTH_DRIVERS(a_sliding_ttl_is_renewed_by_writes),
       BOTH_DRIVERS(a_watch_is_told_what_was_missed),
       BOTH_DRIVERS(a_write_cut_off_says_so),
+      BOTH_DRIVERS(swallowed_pongs_are_noticed),
+      BOTH_DRIVERS(a_swallowed_confirmation_is_noticed),
+      MANUAL_ONLY(a_copy_of_a_hash_before_is_not_continued),
   };
   return cmocka_run_group_tests_name("map sync", tests, fx_group_setup, fx_group_teardown);
 }
