@@ -1,6 +1,5 @@
 """Worker pools: what each verb prints, and which processes run where through faults."""
 
-import json
 import os
 import shutil
 import signal
@@ -161,7 +160,7 @@ class Verbs(PoolTest):
         second = self.worker(workers=2)
         lines = self.ended(first)
         for i in range(10):
-            second.line_where(lambda line: is_event("start")(line), "a start")
+            second.line_where(is_event("start"), "a start")
         self.assertEqual({line["key"] for line in second.seen if line["event"] == "start"},
                          {"k%d" % i for i in range(10)})
         moved = [line for line in first.seen if line["event"] == "moved"]
