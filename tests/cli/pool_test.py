@@ -67,6 +67,7 @@ class Verbs(PoolTest):
     def test_the_life_of_a_job(self):
         tool = self.start_tool("worker", self.stream, *QUICK)
         ready = tool.line()
+        self.assertEqual(list(ready), ["event", "key", "payload", "worker", "node"])
         self.assertEqual((ready["event"], ready["key"], ready["payload"]), ("ready", None, None))
         self.assertEqual((len(ready["worker"]), len(ready["node"])), (26, 26))
         ids = {"worker": ready["worker"], "node": ready["node"]}

@@ -193,7 +193,8 @@ class Fleet {
   Json own_json(const char* name, const std::string& worker) const {
     Json json;
     json["event"] = name;
-    json["key"] = json["payload"] = nullptr;
+    json["key"] = nullptr;
+    json["payload"] = nullptr;
     json["worker"] = text_or_null(worker);
     json["node"] = id_;
     return json;
