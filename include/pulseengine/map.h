@@ -55,7 +55,7 @@ typedef struct pulse_map_options {
   int64_t max_bytes;        /* of keys and values; -1 (default) = unlimited */
   int64_t max_value_bytes;  /* 1 MiB; at most 64 MiB */
   int64_t watch_history;    /* 1024 changes kept for watches that resume; -2 = none */
-  int32_t read_your_writes; /* 1: writes complete when the replica shows them */
+  int32_t read_your_writes; /* 1: writes complete when the replica shows them, see set_and_wait */
   int32_t no_coalescing;    /* 1: each write is a script run of its own */
 } pulse_map_options;
 
@@ -162,8 +162,9 @@ typedef struct pulse_map_cursor {
 } pulse_map_cursor;
 
 /* The content of this moment: immutable, all of one revision, however long it is kept.  Costs
- * nothing but memory for what changes meanwhile.  Release with pulse_map_snapshot_unref.  Since
- * 0.1. */
+ * nothing but memory for what changes meanwhile.  Release with pulse_map_snapshot_unref: what
+ * nobody else refers to is freed by the engine's loop, some thousand entries per turn, or by the
+ * caller once the engine is closed.  Since 0.1. */
 PULSE_API pulse_status pulse_map_take_snapshot(pulse_map *map, pulse_map_snapshot **snapshot,
                                                pulse_error *error) PULSE_NOEXCEPT;
 PULSE_API uint64_t pulse_map_snapshot_revision(const pulse_map_snapshot *snapshot) PULSE_NOEXCEPT;
@@ -233,7 +234,8 @@ PULSE_API pulse_status pulse_map_set_wait(pulse_map *map, const char *key, size_
                                           pulse_error *error) PULSE_NOEXCEPT;
 
 /* The same; completes when the local replica has reached the write's revision, as all writes do
- * with read_your_writes. */
+ * with read_your_writes.  A replica that is stale for its limit (PULSE_MAP_REASON_LIMIT) cannot
+ * show it: then the write completes as any other, with what it did. */
 PULSE_API pulse_status pulse_map_set_and_wait(pulse_map *map, const char *key, size_t key_len,
                                               const void *value, size_t value_len,
                                               const pulse_target *target, uint64_t *operation,

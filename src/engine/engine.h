@@ -116,7 +116,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Error while_not_connected(pulse_status code, std::string_view what, uint32_t flags) const;
   bool server_is_ready() const { return ready_.load(std::memory_order_acquire); }
 
-  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kAttachments };
+  enum Attachment : uint8_t { kReadLanes, kSubscriptions, kCopyLane, kMapReaper, kAttachments };
   // Null until somebody makes one.
   Owned<EngineAttachment>& attachment(Attachment which) { return attachments_[which]; }
 

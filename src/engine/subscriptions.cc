@@ -1,6 +1,7 @@
 #include "engine/subscriptions.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace pulseengine {
 
@@ -56,8 +57,12 @@ void Subscriptions::remove(const String& channel, ChannelListener& listener) noe
 
 void Subscriptions::subscribe(const String& channel, const Ref<ChannelListener>& listener) {
   auto name = [channel](CommandWriter& w, bool) { w.command("SUBSCRIBE", channel); };
-  auto done = [this, channel, l = listener.get()](const Error& error, Reply*) {
+  auto done = [this, channel, l = listener.get()](const Error& error, Reply* reply) {
     if (!error.ok() && (error.flags() & PULSE_ERROR_SERVER) == 0) return;  // the connection went
+    if (error.ok() && (reply->next().elements() != 3 || reply->next().text != "subscribe")) {
+      (void)lose_answers();
+      return;
+    }
     auto at = channels_.find(channel);
     if (at == channels_.end()) return;
     const Listeners& listeners = at->second;
@@ -74,6 +79,24 @@ void Subscriptions::subscribe(const String& channel, const Ref<ChannelListener>&
   (void)connection_->submit(make_call(listener.get(), nullptr, false,
                                       engine_.config().command_timeout_ms, std::move(name),
                                       std::move(done)));
+}
+
+// What comes in the place of an answer that got lost: the connection goes on, as some proxies
+// manage, but what else is missing cannot be known.
+Error Subscriptions::lose_answers() {
+  Error error(PULSE_ERR_PROTOCOL, "an answer to a subscription's connection got lost",
+              PULSE_ERROR_RETRIABLE);
+  connection_->lose(error);
+  return error;
+}
+
+Error Subscriptions::check_pong(Reply& reply, int64_t number) {
+  const ReplyNode& head = reply.next();  // ["pong", number]; without a subscription the number
+  if (head.elements() == 2) reply.next();
+  const std::string_view text = head.elements() == 2 ? reply.next().text : head.text;
+  int64_t got = 0;
+  std::from_chars(text.data(), text.data() + text.size(), got);
+  return got == number ? Error() : lose_answers();
 }
 
 template <class F>

@@ -31,15 +31,21 @@ class Subscriptions final : public EngineAttachment, ConnectionListener {
   void remove(const String& channel, ChannelListener& listener) noexcept;
 
   // Calls done(error) when all messages that the server had published before now were given to
-  // their listeners; with an error when that cannot be known, within timeout_ms.  `owner` is kept
-  // alive meanwhile.  False, and done is not called, while there is no connection.
+  // their listeners; with an error when that cannot be known, because the connection was lost or
+  // did not take the question within timeout_ms.  An answer that got lost on the way is noticed
+  // with the next one: whoever waits asks again.  `owner` is kept alive meanwhile.  False, and done
+  // is not called, while there is no connection.
   template <class Owner, class Done>
   bool after_published(Owner* owner, int64_t timeout_ms, Done done) {
     if (!up_) return false;
-    auto command = make_call(
-        owner, nullptr, false, timeout_ms,
-        [](CommandWriter& writer, bool) { writer.command("PING"); },
-        [done = std::move(done)](const Error& error, Reply*) mutable { done(error); });
+    const int64_t number = ++pings_;
+    auto ping = [number](CommandWriter& writer, bool) { writer.command("PING", number); };
+    auto answered = [this, number, done = std::move(done)](const Error& error,
+                                                           Reply* reply) mutable {
+      done(error.ok() ? check_pong(*reply, number) : error);
+    };
+    auto command =
+        make_call(owner, nullptr, false, timeout_ms, std::move(ping), std::move(answered));
     return connection_->submit(std::move(command)).ok();
   }
 
@@ -57,6 +63,9 @@ class Subscriptions final : public EngineAttachment, ConnectionListener {
 
   void subscribe(const String& channel, const Ref<ChannelListener>& listener);
   void subscribe_all();
+  // An error, and the connection is given up, if this is the answer to something else.
+  Error check_pong(Reply& reply, int64_t number);
+  Error lose_answers();
   // Calls f(channel, listener) for all, who may come and go meanwhile.
   template <class F>
   void for_all(F f);
@@ -65,6 +74,7 @@ class Subscriptions final : public EngineAttachment, ConnectionListener {
   Owned<Connection> connection_;
   bool up_ = false;
   bool subscribe_again_ = false;  // memory was short
+  int64_t pings_ = 0;
   Map<String, Listeners> channels_;
 };
 

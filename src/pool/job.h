@@ -30,7 +30,7 @@ class PoolJob final : public RefCounted, private LiveObject {
   enum class Request : uint8_t { none, start, stop, notify };
   enum class State : uint8_t {
     claiming,  // the server is told that this worker has it
-    held,      // another worker has it still, or the replica does not show yet that none has
+    held,      // another worker is about to stop it
     waiting,   // for its turn to start, or for the next try
     starting,  // the host was asked to start it
     running,
@@ -70,7 +70,6 @@ class PoolJob final : public RefCounted, private LiveObject {
 
   State state = State::claiming;
   pulse_stop_reason stop_reason = 0;  // why it is stopping
-  uint64_t claim_revision = 0;        // of the jobs map, that shows this worker's claim
   int64_t at_ms = 0;                  // held: until when at most; waiting: not before
   int64_t pause_ms = 0;               // before the next try to start
   Vector<RouterEvent> starts;         // to be answered when it has started

@@ -363,11 +363,16 @@ std::string_view PoolNode::other_owner(std::string_view key, std::string_view bu
   return {};
 }
 
-bool PoolNode::jobs_are_at(uint64_t revision) const {
-  pulse_map_info info{};
-  info.size = sizeof info;
-  jobs_->info(&info);
-  return info.state == PULSE_MAP_SYNCED && info.revision >= revision;
+bool PoolNode::is_alive(std::string_view worker) const {
+  const int64_t silent = members_.silent_ms(Membership::kWorkerBeats, worker, monotonic_ms());
+  return silent >= 0 && silent <= config_.ttl_ms;
+}
+
+bool PoolNode::is_ours(std::string_view worker) const {
+  for (const auto& [id, beat] : members_.entries(Membership::kNodeBeats)) {
+    if (is_worker_of(worker, std::string_view(id))) return true;
+  }
+  return false;
 }
 
 // --- the clock -------------------------------------------------------------------------------

@@ -78,11 +78,13 @@ class PoolNode final : public Child, TurnHook {
   std::string_view route(std::string_view key) const;
   // Another worker that has the job and is alive; empty: none.
   std::string_view other_owner(std::string_view key, std::string_view but) const;
-  bool jobs_are_at(uint64_t revision) const;
   // Whether the jobs map lists the key under the worker.
   bool owns(std::string_view worker, std::string_view key) const;
   int64_t server_now_ns() const;
   bool is_active(std::string_view worker) const { return members_.is_active(worker); }
+  bool is_alive(std::string_view worker) const;
+  // Of this engine, not of the Go library.
+  bool is_ours(std::string_view worker) const;
   bool takes_part() const { return in_pool_ && phase_ == Phase::running; }
   void worker_closed(PoolWorker& worker, uint64_t handed_over, uint64_t unanswered);
   void keepalive_soon() noexcept { next_beat_ms_ = 0; }

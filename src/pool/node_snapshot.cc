@@ -2,7 +2,6 @@
 #include <charconv>
 
 #include "base/hash.h"
-#include "base/ulid.h"
 #include "pool/node.h"
 #include "pool/snapshot.h"
 #include "rmap/map_list.h"
@@ -10,17 +9,9 @@
 namespace pulseengine {
 namespace {
 
-// Workers of this engine share the end of their id with their node.
-constexpr size_t kShared = 8;
-
 String node_of(std::string_view worker, const Vector<PoolSnapshot::Node>& nodes) {
-  if (worker.size() != kUlidLength) return String();
   for (const PoolSnapshot::Node& node : nodes) {
-    const std::string_view id(node.id);
-    if (id.size() == kUlidLength &&
-        id.substr(kUlidLength - kShared) == worker.substr(kUlidLength - kShared)) {
-      return node.id;
-    }
+    if (is_worker_of(worker, std::string_view(node.id))) return node.id;
   }
   return String();
 }

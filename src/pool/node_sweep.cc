@@ -124,7 +124,11 @@ void PoolNode::buried(const Error& error, Reply* reply) {
 
 // Jobs that no worker has, for longer than any hand-over takes.
 void PoolNode::adopt(int64_t now_ms) {
-  if (!jobs_are_at(0) || !payloads_) return;
+  pulse_map_info owned_by{}, existing{};
+  owned_by.size = existing.size = sizeof existing;
+  jobs_->info(&owned_by);
+  payloads_->info(&existing);
+  if (owned_by.state != PULSE_MAP_SYNCED || existing.state != PULSE_MAP_SYNCED) return;
   HashMap<String, String> owned;
   Ref<MapVersion> jobs = jobs_->take_version();
   MapCursor cursor;

@@ -2,12 +2,20 @@
 #ifndef PULSE_POOL_POOL_NAMES_H
 #define PULSE_POOL_POOL_NAMES_H
 
+#include "base/ulid.h"
 #include "engine/engine.h"
 
 namespace pulseengine {
 
 // The group of the routers on the pool's stream.
 constexpr std::string_view kRouters = "events";
+
+// Workers of this engine share the end of their id with their node: so it is seen whose they are.
+constexpr size_t kSharedIdEnd = 8;
+inline bool is_worker_of(std::string_view worker, std::string_view node) {
+  return worker.size() == kUlidLength && node.size() == kUlidLength &&
+         worker.substr(kUlidLength - kSharedIdEnd) == node.substr(kUlidLength - kSharedIdEnd);
+}
 
 struct PoolNames {
   PoolNames(const Engine& engine, std::string_view pool, bool rendezvous)

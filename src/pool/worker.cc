@@ -1,7 +1,6 @@
 #include "pool/worker.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/ulid.h"
 #include "pool/pool_message.h"
@@ -68,10 +67,8 @@ void PoolWorker::tell(pulse_event_kind kind, uint64_t count, const Error& error)
 void PoolWorker::join() {
   if (joining_ || (phase_ != Phase::idle && phase_ != Phase::joining)) return;
   String id = make_ulid();
-  // Whose worker it is can be seen: it ends as its node's id does.
   const std::string_view node(node_->id());
-  constexpr size_t kShared = 8;
-  id.replace(kUlidLength - kShared, kShared, node.substr(kUlidLength - kShared));
+  id.replace(kUlidLength - kSharedIdEnd, kSharedIdEnd, node.substr(kUlidLength - kSharedIdEnd));
   auto stream = make_ref<Stream>(Ref<Engine>::share(&engine()),
                                  std::string_view(PoolNames::worker_stream(std::string_view(id))),
                                  StreamOptions());
@@ -268,16 +265,11 @@ void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
 void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
   using State = PoolJob::State;
   if (suspect_ || (phase_ != Phase::running && phase_ != Phase::leaving)) return;
-  if (job.state == State::held) {
-    // The replica must show our claim before it can show that there is no other one.
-    if (node_->jobs_are_at(job.claim_revision) &&
-        node_->other_owner(std::string_view(job.key()), std::string_view(id_)).empty()) {
-      job.state = State::waiting;
-      job.at_ms = 0;
-    } else if (now_ms >= job.at_ms) {
-      job.state = State::waiting;
-      job.at_ms = 0;
-    }
+  if (job.state == State::held &&
+      (now_ms >= job.at_ms ||
+       node_->other_owner(std::string_view(job.key()), std::string_view(id_)).empty())) {
+    job.state = State::waiting;
+    job.at_ms = 0;
   }
   if (job.state == State::waiting && now_ms >= job.at_ms &&
       (start_concurrency_ == 0 || starting_ < start_concurrency_)) {
@@ -581,31 +573,27 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
     return;
   }
   pause_ms_ = 0;
-  const ReplyNode& result = reply->next();
-  uint64_t revision = 0;
-  if (result.is_text()) {
-    std::from_chars(result.text.data(), result.text.data() + result.text.size(), revision);
-  } else {
+  if (!reply->next().is_array()) {
     declared_dead();
     return;
   }
   Vector<Update> sent;
   sent.swap(sent_);
-  for (Update& u : sent) confirm(u, revision);
+  for (Update& u : sent) {
+    std::string_view owner;
+    if (u.what == Update::What::own) owner = reply->next().text;
+    confirm(u, owner);
+  }
   engine().at_end_of_turn(*this);
   finish_phase();
 }
 
-void PoolWorker::confirm(Update& u, uint64_t jobs_revision) {
+void PoolWorker::confirm(Update& u, std::string_view owner) {
   using What = Update::What;
   if (u.what == What::gone) {
     departed_ = true;
   } else if (u.what == What::own) {
-    if (u.job->state != PoolJob::State::claiming) return;
-    u.job->state = PoolJob::State::held;
-    u.job->claim_revision = jobs_revision;
-    u.job->at_ms = monotonic_ms() + node_->config().ttl_ms;
-    pump(*u.job, monotonic_ms());
+    if (u.job->state == PoolJob::State::claiming) claimed(*u.job, owner);
   } else if (u.job) {
     forget(*u.job);
     // What came for its key meanwhile begins anew.
@@ -620,6 +608,25 @@ void PoolWorker::confirm(Update& u, uint64_t jobs_revision) {
       i = 0;
     }
   }
+}
+
+// `owner`: another worker that had the job already.
+void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
+  const int64_t now = monotonic_ms();
+  if (!owner.empty() && node_->is_alive(owner)) {
+    if (node_->is_ours(owner)) {
+      // It runs there, or will be put into the queue by that worker: this event is one too many.
+      answer_all(&job.starts, {});
+      over(job, Update::What::drop);
+      return;
+    }
+    // A Go worker puts its jobs into the queue before it stops them.
+    job.state = PoolJob::State::held;
+    job.at_ms = now + node_->config().ttl_ms;
+  } else {
+    job.state = PoolJob::State::waiting;
+  }
+  pump(job, now);
 }
 
 // --- declared dead ----------------------------------------------------------------------------

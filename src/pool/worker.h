@@ -102,7 +102,8 @@ class PoolWorker final : public RefCounted, TurnHook {
   void update(Update::What what, Ref<PoolJob> job, String text = {}, String stream = {});
   void send_updates();
   void updated(const Error& error, Reply* reply);
-  void confirm(Update& update, uint64_t jobs_revision);
+  void confirm(Update& update, std::string_view owner);
+  void claimed(PoolJob& job, std::string_view owner);
   void finish_phase();
   void tell(pulse_event_kind kind, uint64_t count, const Error& error) noexcept;
 

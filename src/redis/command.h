@@ -20,6 +20,10 @@ class Command : public virtual RefCounted {
   virtual void format(CommandWriter& writer) = 0;
   // Any reply but an error.
   virtual void replied(Reply& reply) = 0;
+  // A long reply may come in parts: part() gets what there is, replied() the last one.  The parts
+  // hold whole elements, behind the header of the array in the first one.
+  virtual bool takes_parts() const { return false; }
+  virtual void part(Reply&) {}
   // An error reply, a lost connection (flags tell NEVER_SENT from
   // OUTCOME_UNKNOWN), a deadline, or the connection was closed.
   virtual void failed(const Error& error) = 0;

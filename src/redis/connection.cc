@@ -20,6 +20,8 @@ constexpr size_t kSendWindow = size_t{512} * 1024;
 constexpr size_t kReadChunk = size_t{64} * 1024;
 // Bytes read in one turn before others get theirs.
 constexpr size_t kReadBudget = size_t{4} * 1024 * 1024;
+// The same of a reply that is taken in parts: it is large, and each part makes work.
+constexpr size_t kPartsBudget = size_t{256} * 1024;
 constexpr int kMaxVectors = 64;
 
 constexpr uint16_t bit(Connection::State state) {
@@ -980,6 +982,10 @@ bool Connection::read_some() {
       lose(error);
       return false;
     }
+    if (takes_parts()) {
+      handle_part();
+      budget = std::min(budget, kPartsBudget);
+    }
     // A short read emptied the socket; TLS may hold more inside.
     if (!tls_ && got < sizeof chunk) return true;
   }
@@ -1038,6 +1044,20 @@ void Connection::handle_reply(Reply& reply) {
       lose(greeting_error_);
     }
   }
+}
+
+bool Connection::takes_parts() const {
+  return !slots_.empty() && slots_.front().command->takes_parts();
+}
+
+void Connection::handle_part() {
+  const ReplyNode* nodes = nullptr;
+  size_t count = 0;
+  parser_.take_part(&nodes, &count);
+  if (count == 0) return;
+  Reply reply(nodes, count, parser_.slab());
+  const Ref<Command> command = slots_.front().command;
+  command->part(reply);
 }
 
 // --- deadlines -------------------------------------------------------------

@@ -94,6 +94,9 @@ class Connection : public Allocated {
   // Bytes that wait to be sent.  Any thread.
   size_t buffered() const { return buffered_.load(std::memory_order_relaxed); }
 
+  // Gives up this connection: it connects again by itself.
+  void lose(const Error& cause) noexcept;
+
   // Takes out of the queue what was given up, or whose deadline has passed.
   void drop_abandoned();
   // Writes what was submitted.  Once a turn.
@@ -130,7 +133,6 @@ class Connection : public Allocated {
   void secure();
   void greet();
   void become_ready();
-  void lose(const Error& cause) noexcept;
   Error or_greeting_error(const Error& error) const;
   void retry_later();
   void fail_all(const Error& error);
@@ -143,6 +145,8 @@ class Connection : public Allocated {
   bool write_some();
   bool take_message(Reply reply) noexcept;
   void handle_reply(Reply& reply);
+  bool takes_parts() const;
+  void handle_part();
   void update_watch();
   void check_deadlines() noexcept;
   void arm_deadline(int64_t deadline_ms);

@@ -33,6 +33,7 @@ class Reply {
   Reply(const ReplyNode* nodes, size_t count, const Ref<Slab>& slab)
       : next_(nodes), end_(nodes + count), slab_(slab) {}
 
+  bool empty() const { return next_ == end_; }
   const ReplyNode& peek() const { return next_ < end_ ? *next_ : kNil; }
   // The next node; of an array its header, its elements follow.
   const ReplyNode& next() { return next_ < end_ ? *next_++ : kNil; }

@@ -160,10 +160,14 @@ bool ReplyParser::next(Error* error, const ReplyNode** nodes, size_t* count) {
     }
     return false;
   }
+  take_part(nodes, count);
+  return true;
+}
+
+void ReplyParser::take_part(const ReplyNode** nodes, size_t* count) {
   taken_ = true;
   *nodes = nodes_.data();
   *count = nodes_.size();
-  return true;
 }
 
 }  // namespace pulseengine

@@ -22,6 +22,10 @@ class ReplyParser {
   // True with a whole reply; false when more bytes are needed or *error is set.  The
   // reply is valid until the next call.
   bool next(Error* error, const ReplyNode** nodes, size_t* count);
+  // What there is of a reply that is not whole yet, for those that do not want to keep all of it:
+  // the rest follows as if it were another reply.  Valid until the next call; max_reply_bytes is
+  // then the limit of what comes between two calls.
+  void take_part(const ReplyNode** nodes, size_t* count);
   const Ref<Slab>& slab() const { return slab_; }
 
  private:

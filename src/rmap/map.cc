@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rmap/copy_lane.h"
 #include "rmap/map_watch.h"
 #include "rmap/map_write.h"
 
@@ -60,7 +61,11 @@ void ReplicatedMap::start() {
   if (ended_) return;
   try {
     timer_.open(engine_->loop(), on_timer, this);
+    reaper_ = MapReaper::of(*engine_);
+    CopyLane::of(*engine_).enter(content_);
+    uses_copy_lane_ = true;
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
+    ask_again();
     learn_value_limit();
   } catch (const std::bad_alloc&) {
     end(Error(PULSE_ERR_NO_MEMORY, "no memory to join the map"));
@@ -86,6 +91,7 @@ void ReplicatedMap::end(const Error& error) noexcept {
   if (Owned<EngineAttachment>& attachment = engine_->attachment(Engine::kSubscriptions)) {
     static_cast<Subscriptions&>(*attachment).remove(channel_, *this);
   }
+  if (uses_copy_lane_) CopyLane::of(*engine_).leave();
   engine_->forget_hook(*this);
   timer_.reset();
   try {
@@ -96,11 +102,14 @@ void ReplicatedMap::end(const Error& error) noexcept {
     }
   }
   editor_.reset();
+  copy_ = nullptr;
   group_ = nullptr;
   queued_.clear();
   history_.clear();
   try {
-    cell_.publish(MapVersion::empty(revision_), reclaimer_);
+    Ref<MapVersion> nothing = MapVersion::empty(revision_);
+    cell_.publish(nothing, reclaimer_);
+    current_ = std::move(nothing);
   } catch (const std::bad_alloc&) {
     // The content stays as long as the handle.
   }
@@ -304,9 +313,10 @@ Error ReplicatedMap::wait_revision(uint64_t revision, int64_t timeout_ms) {
   return error;
 }
 
-// The result is known; the host learns it when it can read what it wrote.
+// The result is known; the host learns it when it can read what it wrote.  A replica that is too
+// large cannot show it.
 void ReplicatedMap::complete_when_visible(Ref<MapWrite> write, uint64_t revision) {
-  if (!ended_ && revision > current_->revision()) {
+  if (!ended_ && !beyond_limit() && revision > current_->revision()) {
     std::lock_guard<std::mutex> lock(mutex_);
     waiters_.push_back({revision, copies_, nullptr, std::move(write)});
     return;
@@ -322,6 +332,7 @@ void ReplicatedMap::wake_waiters(bool copied, bool rewound) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
     auto over = [&](const Waiter& w) {
       if (ended_ || w.revision <= current_->revision()) return true;
+      if (w.write && beyond_limit()) return true;
       return copied && w.copies < copies_ && (rewound || w.write);
     };
     auto first = std::stable_partition(waiters_.begin(), waiters_.end(),

@@ -2,7 +2,8 @@
 //
 // Reads and most public calls come from any thread; the replica is kept by the loop thread.
 //   map.cc          life cycle, what hosts ask, waiting
-//   map_replica.cc  from messages and copies to versions: how the replica stays in step
+//   map_replica.cc  from messages to versions: how the replica stays in step
+//   map_copy.cc     copies of the hash: how it gets in step
 //   map_write.cc    writes
 //   map_watch.cc    watches
 //
@@ -84,6 +85,16 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
  private:
   ~ReplicatedMap() override;
 
+  // What has come of the reply to HGETALL.
+  struct Copy : Allocated {
+    explicit Copy(Ref<MapVersion> nothing) noexcept : editor(std::move(nothing)) {}
+
+    MapEditor editor;
+    uint64_t revision = 0;
+    String kind;
+    String field;  // whose value comes with the next part
+    bool has_field = false;
+  };
   // A blocked caller, or a write that waits to be seen.
   struct Waiter {
     uint64_t revision = 0;
@@ -117,19 +128,27 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
             const Error& error) noexcept;
   void set_state(pulse_map_state state, pulse_map_reason reason, const Error& error) noexcept;
   void wake_waiters(bool copied, bool rewound) noexcept;
+  bool beyond_limit() const { return !synced_ && reason_ == PULSE_MAP_REASON_LIMIT; }
 
-  // map_replica.cc
-  void stale(pulse_map_reason reason, const Error& error) noexcept;
+  // map_copy.cc
+  class CopyCommand;
   void copy_soon() noexcept;
+  void ask_again() noexcept;
+  void too_large() noexcept;
   void begin_copy();
   void fetch_copy() noexcept;
   void ask_for_copy();
+  bool take_part(Reply& part);
+  bool take_field(std::string_view field, std::string_view value);
+  bool replay();
   void copied(const Error& error, Reply* reply);
-  bool take_copy(Reply& reply);
-  bool replay(MapEditor* editor, uint64_t* revision);
-  void install(MapEditor& editor, uint64_t revision, std::string_view kind);
+  void install();
   void drain();
-  void take_message(const MapMessage& message);
+
+  // map_replica.cc
+  static pulse_map_reason reason_of(const Error& error, pulse_map_reason unanswered);
+  void stale(pulse_map_reason reason, const Error& error) noexcept;
+  void take_message(const MapMessage& message, bool follows);
   void apply(const MapMessage& message);
   bool over_limits(size_t keys, int64_t bytes) const;
   void learn_ttl(int64_t left_ms) noexcept;
@@ -178,14 +197,17 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Ref<SharedTarget> target_;
   Ref<Notice> closed_notice_;
   EpochReclaimer reclaimer_;
+  Ref<MapReaper> reaper_;
   Timer timer_;
   int64_t timer_at_ms_ = kNever;
+  bool uses_copy_lane_ = false;
   bool ended_ = false;
   bool subscribed_ = false;
   bool ever_synced_ = false;
   bool synced_ = false;
   bool expires_ = false;      // the hash has, or had, a time to live
   bool copying_ = false;      // messages are kept until the copy is there
+  Owned<Copy> copy_;          // what has come of it
   bool copy_wanted_ = false;  // at copy_at_ms_
   int64_t copy_at_ms_ = 0;
   int64_t copy_backoff_ms_ = 0;
@@ -193,7 +215,9 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Vector<String> queued_;  // messages while copying
   size_t queued_bytes_ = 0;
   bool queue_overflow_ = false;
-  bool drained_ = false;  // no message from before the copy can come any more
+  bool queue_restarted_ = false;  // messages of another hash than the copy's may be among them
+  uint64_t heard_ = 0;            // the revision of the last message; 0: none since subscribing
+  bool drained_ = false;          // no message from before the copy can come any more
   uint64_t revision_ = 0;
   Ref<MapVersion> current_;
   Owned<MapEditor> editor_;  // with `group_` on top of current_

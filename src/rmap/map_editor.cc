@@ -81,7 +81,7 @@ MapNode* make_pair(MapEntry* a, MapEntry* b, uint32_t level) {
 }  // namespace
 
 MapEditor::MapEditor(Ref<MapVersion> base) noexcept
-    : root_(base->root_), size_(base->size()), bytes_(base->bytes()) {
+    : root_(base->root_), size_(base->size()), bytes_(base->bytes()), reaper_(base->reaper_) {
   if (root_ != nullptr) root_->count.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -214,14 +214,15 @@ Ref<MapEntry> MapEditor::erase(std::string_view key, uint64_t hash) {
 }
 
 void MapEditor::clear() noexcept {
-  if (root_ != nullptr) map_node::unref(root_, 0);
+  MapReaper::drop(reaper_.get(), root_);
   root_ = nullptr;
   size_ = 0;
   bytes_ = 0;
 }
 
 Ref<MapVersion> MapEditor::finish(uint64_t revision) {
-  Ref<MapVersion> version = Ref<MapVersion>::adopt(new MapVersion(root_, revision, size_, bytes_));
+  Ref<MapVersion> version =
+      Ref<MapVersion>::adopt(new MapVersion(root_, revision, size_, bytes_, reaper_));
   if (root_ != nullptr) root_->count.fetch_add(1, std::memory_order_relaxed);
   return version;
 }

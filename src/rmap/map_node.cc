@@ -59,20 +59,68 @@ MapNode* make(uint32_t capacity) {
 void free_memory(MapNode* node) noexcept { release(node); }
 
 void unref(MapNode* node, uint32_t level) noexcept {
+  DeadNodes dead;
+  dead.drop(node, level);
+  dead.free_all();
+}
+
+// What the members of a dead node mean: `count` its level, `capacity` the slots that still refer to
+// something, `bits` the next one of the list.
+namespace {
+
+MapNode* next_dead(const MapNode* node) { return reinterpret_cast<MapNode*>(node->bits); }
+void set_next_dead(MapNode* node, MapNode* next) {
+  static_assert(sizeof(MapNode*) <= sizeof node->bits);
+  node->bits = reinterpret_cast<uintptr_t>(next);
+}
+
+}  // namespace
+
+void DeadNodes::drop(MapNode* node, uint32_t level) noexcept {
   // The only one to hold it needs no atomic decrement: that is most of them when a map goes.
   if (node->count.load(std::memory_order_acquire) != 1 &&
       node->count.fetch_sub(1, std::memory_order_acq_rel) != 1) {
     return;
   }
-  for (uint32_t i = 0, n = size(node, level); i < n; i++) {
-    MapSlot slot = node->slots()[i];
-    if (slot.is_entry()) {
-      slot.entry()->unref();
-    } else {
-      unref(slot.node(), level + 1);
+  node->capacity = size(node, level);
+  node->count.store(level, std::memory_order_relaxed);
+  set_next_dead(node, first_);
+  first_ = node;
+}
+
+// Depth first: the list does not become longer than a trie is deep.
+bool DeadNodes::free_some(int64_t slots, int64_t cost_of_free) noexcept {
+  while (first_ != nullptr && slots > 0) {
+    MapNode* node = first_;
+    if (node->capacity == 0) {
+      first_ = next_dead(node);
+      free_memory(node);
+      slots -= cost_of_free;
+      continue;
     }
+    const MapSlot slot = node->slots()[--node->capacity];
+    slots--;
+    if (slot.is_node()) {
+      drop(slot.node(), node->count.load(std::memory_order_relaxed) + 1);
+      continue;
+    }
+    if (slot.entry()->sole()) slots -= cost_of_free;
+    slot.entry()->unref();
   }
-  free_memory(node);
+  return first_ != nullptr;
+}
+
+void DeadNodes::free_all() noexcept {
+  while (free_some(INT64_MAX, 0)) {
+  }
+}
+
+void DeadNodes::take(DeadNodes& other) noexcept {
+  if (other.first_ == nullptr) return;
+  MapNode* last = other.first_;
+  while (next_dead(last) != nullptr) last = next_dead(last);
+  set_next_dead(last, first_);
+  first_ = std::exchange(other.first_, nullptr);
 }
 
 }  // namespace map_node

@@ -76,6 +76,24 @@ MapNode* make(uint32_t capacity);
 void free_memory(MapNode* node) noexcept;
 void unref(MapNode* node, uint32_t level) noexcept;
 
+// Nodes that nobody refers to any more, and below them what goes with them.  The list runs through
+// the nodes themselves, so that it needs no memory.  Whatever is left when it goes leaks.
+class DeadNodes {
+ public:
+  // Takes over a reference; no effect but that if it was not the last one.
+  void drop(MapNode* node, uint32_t level) noexcept;
+  // Frees until so many slots were looked at, where an allocation that is given back counts for
+  // `cost_of_free` more.  False when nothing is left.
+  bool free_some(int64_t slots, int64_t cost_of_free) noexcept;
+  void free_all() noexcept;
+  // All that the other one has.
+  void take(DeadNodes& other) noexcept;
+  bool empty() const noexcept { return first_ == nullptr; }
+
+ private:
+  MapNode* first_ = nullptr;
+};
+
 }  // namespace map_node
 }  // namespace pulseengine
 

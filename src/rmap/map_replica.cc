@@ -1,4 +1,4 @@
-// How the replica stays in step: messages, copies, probes.
+// How the replica stays in step: messages, expiry, probes.
 #include <algorithm>
 
 #include "base/hash.h"
@@ -13,24 +13,21 @@ constexpr size_t kChangesPerVersion = 256;
 // Messages that come while a copy is fetched; beyond it another copy is due.
 constexpr size_t kMaxQueuedBytes = 64 << 20;
 constexpr size_t kMaxHistoryBytes = 32 << 20;
-constexpr int64_t kFirstBackoffMs = 10;
-constexpr int64_t kLongestBackoffMs = 1000;
-// How often a map that is too large is looked at.
-constexpr int64_t kLimitPauseMs = 5000;
+constexpr int64_t kNoMemoryPauseMs = 10;
 // Losses of the subscription within this time are one story.
 constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
 
-// Why the server did not give what it was asked for; `unanswered` if it said nothing.
-pulse_map_reason reason_of(const Error& error, pulse_map_reason unanswered) {
-  if (error.code() == PULSE_ERR_WRONG_TYPE) return PULSE_MAP_REASON_WRONG_TYPE;
-  return (error.flags() & PULSE_ERROR_SERVER) != 0 ? PULSE_MAP_REASON_REFUSED : unanswered;
-}
-
 }  // namespace
 
 // --- states -----------------------------------------------------------------------
+
+// Why the server did not give what it was asked for; `unanswered` if it said nothing.
+pulse_map_reason ReplicatedMap::reason_of(const Error& error, pulse_map_reason unanswered) {
+  if (error.code() == PULSE_ERR_WRONG_TYPE) return PULSE_MAP_REASON_WRONG_TYPE;
+  return (error.flags() & PULSE_ERROR_SERVER) != 0 ? PULSE_MAP_REASON_REFUSED : unanswered;
+}
 
 void ReplicatedMap::stale(pulse_map_reason reason, const Error& error) noexcept {
   if (ended_) return;
@@ -43,24 +40,17 @@ void ReplicatedMap::stale(pulse_map_reason reason, const Error& error) noexcept 
     revision_ = current_->revision();
   }
   synced_ = copying_ = false;
+  copy_ = nullptr;
   queued_.clear();
   queued_bytes_ = 0;
   set_state(PULSE_MAP_STALE, reason, error);
-}
-
-void ReplicatedMap::copy_soon() noexcept {
-  const int64_t now = monotonic_ms();
-  copy_wanted_ = true;
-  copy_at_ms_ = now + copy_backoff_ms_;
-  copy_backoff_ms_ =
-      copy_backoff_ms_ == 0 ? kFirstBackoffMs : std::min(2 * copy_backoff_ms_, kLongestBackoffMs);
-  schedule(copy_at_ms_);
 }
 
 void ReplicatedMap::subscribed() {
   if (ended_) return;
   subscribed_ = true;
   refused_ = false;
+  heard_ = 0;
   fetch_copy();
 }
 
@@ -82,6 +72,7 @@ void ReplicatedMap::subscription_lost(const Error& error) {
   subscribed_ = false;
   disconnects_.fetch_add(1, std::memory_order_relaxed);
   stale(PULSE_MAP_REASON_DISCONNECTED, error);
+  ask_again();
   const int64_t now = monotonic_ms();
   losses_in_a_row_ = now - last_loss_ms_ < kLossWindowMs ? losses_in_a_row_ + 1 : 1;
   last_loss_ms_ = now;
@@ -92,206 +83,6 @@ void ReplicatedMap::subscription_lost(const Error& error) {
   }
 }
 
-// --- copies -----------------------------------------------------------------------
-
-// Only a subscription that answers now brings what is published from now on.
-void ReplicatedMap::begin_copy() {
-  copy_wanted_ = false;
-  if (!subscribed_ && !refused_) return;  // subscribed() will do it
-  auto done = [this](const Error& error) {
-    if (ended_ || copying_ || synced_ || !subscribed_) return;
-    if (error.ok()) {
-      fetch_copy();
-    } else {
-      stale(PULSE_MAP_REASON_SILENT, error);
-      copy_soon();
-    }
-  };
-  try {
-    Subscriptions& subscriptions = Subscriptions::of(*engine_);
-    if (refused_) {
-      subscriptions.remove(channel_, *this);
-      subscriptions.add(channel_, Ref<ReplicatedMap>::share(this));
-      return;
-    }
-    if (subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done)) return;
-  } catch (const std::bad_alloc&) {
-    // Later.
-  }
-  copy_soon();
-}
-
-void ReplicatedMap::fetch_copy() noexcept {
-  copy_wanted_ = false;
-  try {
-    ask_for_copy();
-  } catch (const std::bad_alloc&) {
-    stale(PULSE_MAP_REASON_NO_MEMORY, Error(PULSE_ERR_NO_MEMORY, "no memory to fetch the map"));
-    copy_soon();
-  }
-}
-
-void ReplicatedMap::ask_for_copy() {
-  copy_serial_++;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    copies_++;
-  }
-  set_state(PULSE_MAP_SYNCING, reason_, state_error_);
-  auto ttl = [this, serial = copy_serial_](const Error& error, Reply* reply) {
-    if (serial == copy_serial_ && error.ok()) learn_ttl(reply->next().integer);
-  };
-  auto content = [this, serial = copy_serial_](const Error& error, Reply* reply) {
-    if (ended_ || serial != copy_serial_ || !copying_) return;
-    copied(error, reply);
-  };
-  Connection& connection = engine_->connection_for(content_);
-  const int64_t patience = engine_->config().command_timeout_ms;
-  (void)connection.submit(make_call(
-      this, nullptr, true, patience,
-      [key = &content_](CommandWriter& w, bool) { w.command("PTTL", *key); }, std::move(ttl)));
-  (void)connection.submit(make_call(
-      this, nullptr, true, patience,
-      [key = &content_](CommandWriter& w, bool) { w.command("HGETALL", *key); },
-      std::move(content)));
-  copying_ = true;
-  queue_overflow_ = false;
-}
-
-void ReplicatedMap::copied(const Error& error, Reply* reply) {
-  if (!error.ok() || reply == nullptr) {
-    stale(reason_of(error, PULSE_MAP_REASON_DISCONNECTED), error);
-    copy_soon();
-    return;
-  }
-  try {
-    if (take_copy(*reply)) return;
-  } catch (const std::bad_alloc&) {
-    stale(PULSE_MAP_REASON_NO_MEMORY, Error(PULSE_ERR_NO_MEMORY, "no memory for the replica"));
-  }
-  copy_soon();
-}
-
-// False, and the state says why, if the copy is no good.
-bool ReplicatedMap::take_copy(Reply& reply) {
-  MapEditor editor(MapVersion::empty(0));
-  uint64_t revision = 0;
-  std::string_view kind;
-  const size_t fields = reply.next().elements() / 2;
-  for (size_t i = 0; i < fields; i++) {
-    const std::string_view field = reply.next().text;
-    const std::string_view value = reply.next().text;
-    if (field == "=rev") {
-      if (!parse_revision(value, &revision)) {
-        stale(PULSE_MAP_REASON_MALFORMED,
-              Error(PULSE_ERR_PROTOCOL, "the revision in the hash is no number"));
-        return false;
-      }
-    } else if (field == "=kind") {
-      kind = value;
-    } else if (is_map_key(field)) {
-      const uint64_t hash = hash_bytes(field);
-      const MapEntry* known = current_->find(field, hash);
-      editor.put(known != nullptr && known->view() == value ? known->hold()
-                                                            : MapEntry::make(field, value, hash));
-      if (over_limits(editor.size(), editor.bytes())) {
-        stale(PULSE_MAP_REASON_LIMIT,
-              Error(PULSE_ERR_TOO_LARGE, "the map is larger than max_keys or max_bytes"));
-        copy_backoff_ms_ = kLimitPauseMs;
-        return false;
-      }
-    }
-  }
-  if (!replay(&editor, &revision)) return false;
-  install(editor, revision, kind);
-  return true;
-}
-
-// Applies what came while the copy was fetched.
-bool ReplicatedMap::replay(MapEditor* editor, uint64_t* revision) {
-  bool whole = !queue_overflow_;
-  for (size_t i = 0; whole && i < queued_.size(); i++) {
-    MapMessage m;
-    if (!parse_map_message({queued_[i].data(), queued_[i].size()}, &m)) return false;
-    if (m.revision <= *revision) continue;
-    whole = m.revision == *revision + 1;
-    if (!whole) break;
-    *revision = m.revision;
-    if (m.what == MapMutation::set && is_map_key(m.key)) {
-      editor->put(MapEntry::make(m.key, m.value, hash_bytes(m.key)));
-    } else if (m.what == MapMutation::erase) {
-      editor->erase(m.key, hash_bytes(m.key));
-    } else if (m.what != MapMutation::set) {
-      editor->clear();
-    }
-  }
-  if (!whole) {
-    stale(PULSE_MAP_REASON_MISSED,
-          Error(PULSE_ERR_PROTOCOL, "an update was missed while the map was fetched"));
-  }
-  return whole;
-}
-
-void ReplicatedMap::install(MapEditor& editor, uint64_t revision, std::string_view kind) {
-  const Ref<MapVersion> before = current_;
-  Ref<MapVersion> after = editor.finish(revision);
-  // A map that expires begins anew, as it was meant to.
-  const bool back = ever_synced_ && revision < revision_;
-  const bool rewound = back && !expires_;
-  const bool first = !ever_synced_;
-  const uint64_t revision_before = revision_;
-  cell_.publish(after, reclaimer_);
-  current_ = std::move(after);
-  revision_ = revision;
-  history_.clear();
-  history_changes_ = history_bytes_ = 0;
-  queued_.clear();
-  queued_bytes_ = 0;
-  copying_ = false;
-  synced_ = ever_synced_ = true;
-  resyncs_.fetch_add(1, std::memory_order_relaxed);
-  next_probe_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
-  probing_ = false;
-  answer_by_ms_ = kNever;
-  schedule(next_probe_ms_);
-  if (rewound) {
-    rewinds_.fetch_add(1, std::memory_order_relaxed);
-    engine_->log(PULSE_LOG_WARNING, "the server has lost updates of a map");
-    tell(PULSE_EVENT_MAP_REWOUND, 0, revision_before, revision, Error());
-  }
-  // Whoever waits finds that all watches were told.
-  if (!first && revision != revision_before) {
-    tell_kinds(back ? PULSE_MAP_KIND_RESET : strongest(*before, *current_, kind), nullptr);
-  }
-  for (const Ref<MapWatch>& watch : watches_) watch->start_over();
-  pump_watches();
-  set_state(PULSE_MAP_SYNCED, PULSE_MAP_REASON_NONE, Error());
-  wake_waiters(true, back);
-  drain();
-}
-
-pulse_map_kind ReplicatedMap::strongest(const MapVersion& before, const MapVersion& after,
-                                        std::string_view kind) const {
-  if (kind == "reset" || kind == "destroy") return PULSE_MAP_KIND_RESET;
-  pulse_map_kind found = kind == "del" ? PULSE_MAP_KIND_DELETE : PULSE_MAP_KIND_CHANGE;
-  MapCursor cursor;
-  visit_differences(before, after, &cursor, [&](const MapEntry*, const MapEntry* now) {
-    if (now == nullptr) found = PULSE_MAP_KIND_DELETE;
-    return found == PULSE_MAP_KIND_CHANGE;
-  });
-  return found;
-}
-
-// Until then messages with revisions that the copy has are of the time before it.
-void ReplicatedMap::drain() {
-  drained_ = false;
-  auto done = [this, serial = copy_serial_](const Error& error) {
-    if (serial == copy_serial_ && error.ok()) drained_ = true;
-  };
-  (void)Subscriptions::of(*engine_).after_published(this, engine_->config().command_timeout_ms,
-                                                    done);
-}
-
 // --- messages -----------------------------------------------------------------------
 
 void ReplicatedMap::message(std::string_view text) {
@@ -299,9 +90,13 @@ void ReplicatedMap::message(std::string_view text) {
   MapMessage m;
   const bool readable = parse_map_message(text, &m);
   if (!readable) malformed_.fetch_add(1, std::memory_order_relaxed);
+  // Of one hash every message follows the one before; with the first revision there is a new hash.
+  const bool follows = heard_ == 0 ? m.revision != 1 : m.revision == heard_ + 1;
+  if (readable) heard_ = m.revision;
   try {
     if (copying_) {
       queue_overflow_ |= !readable || queued_bytes_ + text.size() > kMaxQueuedBytes;
+      queue_restarted_ |= !follows;
       if (queue_overflow_) return;
       queued_.emplace_back(text.data(), text.size());
       queued_bytes_ += text.size();
@@ -309,7 +104,7 @@ void ReplicatedMap::message(std::string_view text) {
       stale(PULSE_MAP_REASON_MALFORMED, Error(PULSE_ERR_PROTOCOL, "an update could not be read"));
       copy_soon();
     } else if (synced_) {
-      take_message(m);
+      take_message(m, follows);
     } else if (readable && reason_ == PULSE_MAP_REASON_LIMIT && m.what != MapMutation::set) {
       copy_backoff_ms_ = 0;  // perhaps it fits now
       copy_soon();
@@ -327,12 +122,13 @@ void ReplicatedMap::message(std::string_view text) {
   }
 }
 
-void ReplicatedMap::take_message(const MapMessage& m) {
+void ReplicatedMap::take_message(const MapMessage& m, bool follows) {
   if (m.revision == revision_ + 1) {
     apply(m);
     return;
   }
-  if (m.revision <= revision_ && !drained_) return;
+  // It was published before the copy was made, unless it is of a new hash.
+  if (m.revision <= revision_ && !drained_ && follows) return;
   if (m.revision > revision_) {
     stale(PULSE_MAP_REASON_MISSED,
           Error::make(PULSE_ERR_PROTOCOL, 0, "revision {} came after {}", m.revision, revision_));
@@ -365,10 +161,7 @@ void ReplicatedMap::apply(const MapMessage& m) {
     if (over_limits(
             editor_->size() + (known == nullptr ? 1 : 0),
             editor_->bytes() + change.now->payload() - (known == nullptr ? 0 : known->payload()))) {
-      stale(PULSE_MAP_REASON_LIMIT,
-            Error(PULSE_ERR_TOO_LARGE, "the map is larger than max_keys or max_bytes"));
-      copy_backoff_ms_ = kLimitPauseMs;
-      copy_soon();
+      too_large();
       return;
     }
     change.before = editor_->put(change.now);
@@ -455,7 +248,7 @@ void ReplicatedMap::pump_watches() noexcept {
     try {
       watch->pump();
     } catch (const std::bad_alloc&) {
-      schedule(monotonic_ms() + kFirstBackoffMs);
+      schedule(monotonic_ms() + kNoMemoryPauseMs);
     }
     if (i < watches_.size() && watches_[i].get() == watch.get()) i++;
   }
@@ -502,7 +295,7 @@ void ReplicatedMap::expect_gone() {
   if (copying_) return;  // so does the copy
   ttl_at_ms_.store(kNever, std::memory_order_relaxed);
   if (current_->size() == 0) return;
-  MapEditor editor(MapVersion::empty(revision_));
+  MapEditor editor(MapVersion::empty(revision_, reaper_));
   Ref<MapVersion> after = editor.finish(revision_);
   cell_.publish(after, reclaimer_);
   current_ = std::move(after);

@@ -2,12 +2,10 @@
 
 namespace pulseengine {
 
-Ref<MapVersion> MapVersion::empty(uint64_t revision) {
-  return Ref<MapVersion>::adopt(new MapVersion(nullptr, revision, 0, 0));
+Ref<MapVersion> MapVersion::empty(uint64_t revision, Ref<MapReaper> reaper) {
+  return Ref<MapVersion>::adopt(new MapVersion(nullptr, revision, 0, 0, std::move(reaper)));
 }
 
-MapVersion::~MapVersion() {
-  if (root_ != nullptr) map_node::unref(root_, 0);
-}
+MapVersion::~MapVersion() { MapReaper::drop(reaper_.get(), root_); }
 
 }  // namespace pulseengine

@@ -4,6 +4,7 @@
 
 #include "rmap/map_entry.h"
 #include "rmap/map_node.h"
+#include "rmap/map_reaper.h"
 
 namespace pulseengine {
 
@@ -11,7 +12,9 @@ namespace pulseengine {
 // its last reference.
 class MapVersion final : public RefCounted, private LiveObject {
  public:
-  static Ref<MapVersion> empty(uint64_t revision);
+  // With a reaper, what goes with this version and those that are made of it goes through that one;
+  // without, whoever drops a last reference frees all that was left.
+  static Ref<MapVersion> empty(uint64_t revision, Ref<MapReaper> reaper = nullptr);
 
   uint64_t revision() const noexcept { return revision_; }
   size_t size() const noexcept { return size_; }
@@ -27,14 +30,16 @@ class MapVersion final : public RefCounted, private LiveObject {
   friend class MapWalk;
 
   // Takes over the reference to the root.
-  MapVersion(MapNode* root, uint64_t revision, size_t size, int64_t bytes) noexcept
-      : root_(root), revision_(revision), size_(size), bytes_(bytes) {}
+  MapVersion(MapNode* root, uint64_t revision, size_t size, int64_t bytes,
+             Ref<MapReaper> reaper) noexcept
+      : root_(root), revision_(revision), size_(size), bytes_(bytes), reaper_(std::move(reaper)) {}
   ~MapVersion() override;
 
   MapNode* const root_;  // null when empty
   const uint64_t revision_;
   const size_t size_;
   const int64_t bytes_;
+  const Ref<MapReaper> reaper_;  // may be null
 };
 
 // Makes a new version of an old one.  Nodes that anybody else can see are copied once, all others
@@ -72,6 +77,7 @@ class MapEditor : public Allocated {
   MapNode* root_;  // null when empty
   size_t size_;
   int64_t bytes_;
+  const Ref<MapReaper> reaper_;  // the base's
 };
 
 // A place in a version, or between two: entries are ordered by hash, and equal hashes by key.  It

@@ -203,6 +203,91 @@ static void a_map_that_is_too_large_is_told(void **state) {
   fx_until(fx, info_of(map).state == PULSE_MAP_SYNCED && has(map, "d", "1") && has(map, "a", NULL));
 }
 
+static void a_write_that_the_limit_hides_completes(void **state) {
+  fixture *fx = *state;
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  options.max_keys = 1;
+  options.read_your_writes = 1;
+  pulse_map *map = fx_map(fx, "m", &options, NULL);
+  set(map, "a", "1");
+  assert_true(has(map, "a", "1"));
+  /* The one that passes the limit itself, and others while it is passed. */
+  pulse_map_result result = PULSE_MAP_RESULT_INIT;
+  assert_ok(pulse_map_set_wait(map, "b", 1, "2", 1, &result, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(result.updated, 1);
+  assert_int_equal(result.revision, 2);
+  fx_until(fx, info_of(map).reason == PULSE_MAP_REASON_LIMIT);
+  for (uint64_t revision = 3; revision < 6; ++revision) {
+    assert_ok(pulse_map_set_and_wait_wait(map, "c", 1, "3", 1, &result, TS_DEADLINE_MS, fx_err()));
+    assert_int_equal(result.revision, revision);
+    pulse_bytes_unref(result.value);
+  }
+  assert_true(has(map, "b", NULL) && has(map, "c", NULL));
+  /* Back within the limit they wait again. */
+  pulse_map_batch_item items[] = {{.op = PULSE_MAP_OP_DELETE, .key = "a", .key_len = 1},
+                                  {.op = PULSE_MAP_OP_DELETE, .key = "b", .key_len = 1}};
+  assert_ok(pulse_map_batch_wait(map, items, sizeof *items, 2, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_map_wait_synced(map, TS_DEADLINE_MS, fx_err()));
+  set(map, "c", "4");
+  assert_true(has(map, "c", "4"));
+}
+
+static void a_map_may_be_larger_than_any_reply(void **state) {
+  fixture *fx = *state;
+  pulse_map *there = fx_map(fx, "m", NULL, NULL);
+  char value[1000];
+  memset(value, 'v', sizeof value);
+  enum { KEYS = 4000 };
+  pulse_map_batch_item items[KEYS];
+  char keys[KEYS][8];
+  for (int i = 0; i < KEYS; ++i) {
+    int n = snprintf(keys[i], sizeof *keys, "k%d", i);
+    items[i] = (pulse_map_batch_item){.op = PULSE_MAP_OP_SET,
+                                      .key = keys[i],
+                                      .key_len = (size_t)n,
+                                      .value = value,
+                                      .value_len = sizeof value};
+  }
+  assert_ok(
+      pulse_map_batch_wait(there, items, sizeof *items, KEYS, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_map_wait_revision(there, KEYS, TS_DEADLINE_MS, fx_err()));
+  pulse_engine_options options = fx_options(fx);
+  options.max_reply_bytes = 1 << 20;
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_map *map = NULL;
+  assert_ok(pulse_map_join_wait(engine, "m", 1, NULL, NULL, TS_DEADLINE_MS, &map, fx_err()));
+  assert_int_equal(pulse_map_size(map), KEYS);
+  assert_int_equal(info_of(map).bytes, info_of(there).bytes);
+  assert_int_equal(info_of(map).revision, KEYS);
+  for (int i = 0; i < KEYS; ++i) {
+    pulse_bytes *copy = NULL;
+    assert_ok(pulse_map_get(map, keys[i], strlen(keys[i]), &copy));
+    assert_int_equal(pulse_bytes_size(copy), sizeof value);
+    assert_memory_equal(pulse_bytes_data(copy), value, sizeof value);
+    pulse_bytes_unref(copy);
+  }
+  pulse_map_unref(map);
+}
+
+/* However long the server takes for it. */
+static void a_copy_holds_up_nothing_else(void **state) {
+  fixture *fx = *state;
+  ts_fault *fault = ts_fault_start();
+  assert_non_null(fault);
+  ts_fault_silence(fault, "HGETALL", 0);
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_fault_url(fault);
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_map *map = NULL;
+  assert_ok(pulse_map_join(engine, "m", 1, NULL, NULL, &map, fx_err()));
+  fx_until(fx, ts_fault_count(fault, "HGETALL") == 1);
+  assert_ok(pulse_engine_ping_wait(engine, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(info_of(map).state, PULSE_MAP_SYNCING);
+  pulse_map_unref(map);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_fault_free(fault);
+}
+
 static void keys_are_forgotten_when_the_map_expires(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx), *w = fx_collector(fx);
@@ -307,6 +392,105 @@ static void a_write_cut_off_says_so(void **state) {
   ts_proxy_free(proxy);
 }
 
+/* --- behind a proxy --------------------------------------------------------------- */
+
+typedef struct behind_proxy {
+  ts_proxy *proxy;
+  pulse_engine *engine;
+  pulse_map *map;     /* behind the proxy; probes often */
+  pulse_map *writing; /* not behind it */
+} behind_proxy;
+
+static behind_proxy behind_proxy_open(fixture *fx) {
+  behind_proxy p = {ts_proxy_start(fx->server), NULL, NULL, NULL};
+  pulse_engine_options options = fx_options(fx);
+  options.url = ts_proxy_url(p.proxy);
+  p.engine = fx_ready(fx, &options);
+  pulse_map_options map_options = PULSE_MAP_OPTIONS_INIT;
+  map_options.max_unnoticed_ms = 100;
+  assert_ok(
+      pulse_map_join_wait(p.engine, "m", 1, &map_options, NULL, TS_DEADLINE_MS, &p.map, fx_err()));
+  pulse_engine *other = fx_ready(fx, NULL);
+  assert_ok(pulse_map_join_wait(other, "m", 1, NULL, NULL, TS_DEADLINE_MS, &p.writing, fx_err()));
+  return p;
+}
+
+static void behind_proxy_close(behind_proxy *p) {
+  pulse_map_unref(p->map);
+  pulse_map_unref(p->writing);
+  assert_ok(pulse_engine_close_wait(p->engine, TS_DEADLINE_MS, fx_err()));
+  ts_proxy_free(p->proxy);
+}
+
+/* How often the server has executed it. */
+static int64_t calls(fixture *fx, const char *command) {
+  char name[64];
+  snprintf(name, sizeof name, "cmdstat_%s:calls=", command);
+  const char *text = ts_reply_text(fx_redis(fx, "INFO commandstats"));
+  const char *at = strstr(text, name);
+  return at == NULL ? 0 : strtoll(at + strlen(name), NULL, 10);
+}
+
+/* Back in step although there is always another message. */
+static void check_back_in_step(fixture *fx, behind_proxy *p) {
+  fx_until(fx, pulse_map_increment_wait(p->writing, "n", 1, 1, NULL, TS_DEADLINE_MS, fx_err()) ==
+                       PULSE_OK &&
+                   info_of(p->map).state == PULSE_MAP_SYNCED);
+  set(p->writing, "end", "1");
+  fx_until(fx, has(p->map, "end", "1"));
+}
+
+static void swallowed_pongs_are_noticed(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  ts_proxy_drop_published(p.proxy, 1);
+  /* One of a probe, and one that is to bring a copy. */
+  const int64_t before = calls(fx, "ping");
+  fx_until(fx, calls(fx, "ping") >= before + 2);
+  fx_until(fx, info_of(p.map).state == PULSE_MAP_STALE);
+  ts_proxy_drop_published(p.proxy, 0);
+  check_back_in_step(fx, &p);
+  behind_proxy_close(&p);
+}
+
+static void a_swallowed_confirmation_is_noticed(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  ts_proxy_drop_published(p.proxy, 1);
+  fx_redis(fx, "CLIENT KILL TYPE pubsub");
+  const char *name = "map:m:updates";
+  fx_until(fx, ts_reply_integer(ts_reply_at(fx_redis(fx, "PUBSUB NUMSUB %s", name), 1)) == 2);
+  fx_redis(fx, "PING"); /* the confirmation has left before */
+  ts_proxy_drop_published(p.proxy, 1);
+  ts_proxy_drop_published(p.proxy, 0);
+  check_back_in_step(fx, &p);
+  behind_proxy_close(&p);
+}
+
+/* A copy of a hash that is no more when it comes, behind the first updates of the next one. */
+static void a_copy_of_a_hash_before_is_not_continued(void **state) {
+  fixture *fx = *state;
+  behind_proxy p = behind_proxy_open(fx);
+  for (int i = 0; i < 3; i++) set(p.writing, "old", "1");
+  fx_until(fx, info_of(p.map).revision == 3);
+  const int64_t copies = calls(fx, "hgetall");
+  fx_redis(fx, "PUBLISH map:m:updates x");
+  while (info_of(p.map).state != PULSE_MAP_SYNCING) {
+    assert_true(pulse_engine_run_once(p.engine, 0, 0) >= 0);
+  }
+  /* The copy was asked for; its answer, and what follows, waits until the loop runs again. */
+  const int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  while (calls(fx, "hgetall") == copies) assert_true(ts_now_ms() < end);
+  ts_proxy_stall(p.proxy, TS_TO_SERVER);
+  fx_redis(fx, "DEL map:m:content");
+  for (int i = 0; i < 4; i++) set(p.writing, "new", "1");
+  fx_until(fx, info_of(p.map).revision == 4 || info_of(p.map).state == PULSE_MAP_STALE);
+  ts_proxy_resume(p.proxy, TS_TO_SERVER);
+  fx_until(fx, info_of(p.map).state == PULSE_MAP_SYNCED && info_of(p.map).revision == 4);
+  assert_true(has(p.map, "old", NULL) && has(p.map, "new", "1"));
+  behind_proxy_close(&p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(a_join_tells_its_states),
@@ -319,10 +503,16 @@ int main(void) {
       BOTH_DRIVERS(lost_data_is_told),
       BOTH_DRIVERS(a_key_of_another_type_is_told),
       BOTH_DRIVERS(a_map_that_is_too_large_is_told),
+      BOTH_DRIVERS(a_write_that_the_limit_hides_completes),
+      BOTH_DRIVERS(a_map_may_be_larger_than_any_reply),
+      BOTH_DRIVERS(a_copy_holds_up_nothing_else),
       BOTH_DRIVERS(keys_are_forgotten_when_the_map_expires),
       BOTH_DRIVERS(a_sliding_ttl_is_renewed_by_writes),
       BOTH_DRIVERS(a_watch_is_told_what_was_missed),
       BOTH_DRIVERS(a_write_cut_off_says_so),
+      BOTH_DRIVERS(swallowed_pongs_are_noticed),
+      BOTH_DRIVERS(a_swallowed_confirmation_is_noticed),
+      MANUAL_ONLY(a_copy_of_a_hash_before_is_not_continued),
   };
   return cmocka_run_group_tests_name("map sync", tests, fx_group_setup, fx_group_teardown);
 }

@@ -125,7 +125,7 @@ static void script_flush_is_survived(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = quick_stream(fx);
   collector *c = fx_collector(fx);
-  pulse_sink_options options = with_grace(300);
+  pulse_sink_options options = with_grace(1000);
   pulse_sink *sink = fx_sink(fx, stream, "g", &options, c);
   fx_add(stream, "n", "p");
   const ev *e = message(c, 0);

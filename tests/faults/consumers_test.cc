@@ -45,6 +45,7 @@ class StoppedConsumer : public testing::TestWithParam<const char*> {};
 
 TEST_P(StoppedConsumer, LosesItsEventsAndLearnsIt) {
   Scene scene;
+  scene.set("grace_ms", 3000);  // nobody is taken for dead who is only slow
   scene.reader();
   Worker& stopped = scene.consumer({{"hold", "1"}, {"driver", GetParam()}});
   Worker& publisher = scene.publisher({{"rate", "200"}});

@@ -77,6 +77,7 @@ TEST(Destroyed, GroupIsDestroyed) {
 
 TEST(Destroyed, ScriptsAreFlushed) {
   Scene scene;
+  scene.set("grace_ms", 10000);  // nobody is taken for dead who is only slow
   start_workers(scene);
   Calm calm(scene);
   const int64_t rounds = std::max<int64_t>(ts_scaled(300), 50);

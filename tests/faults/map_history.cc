@@ -72,6 +72,11 @@ bool MapHistory::was(uint64_t revision, uint64_t digest) const {
   return found != digests_.end() && found->second.count(digest) != 0;
 }
 
+bool MapHistory::has_heard(const std::string& echo) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return echo_ == echo;
+}
+
 size_t MapHistory::size() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return digests_.size();
@@ -133,7 +138,10 @@ bool MapHistory::begin(ts_connection* monitor) {
   return good;
 }
 
-void MapHistory::note() { digests_[revision_].insert(content_.digest()); }
+void MapHistory::note() {
+  digests_[revision_].insert(content_.digest());
+  changed_ms_ = ts_now_ms();
+}
 
 void MapHistory::take(const std::string& line) {
   size_t at = line.find(']');
@@ -145,7 +153,9 @@ void MapHistory::take(const std::string& line) {
     return;
   }
   std::lock_guard<std::mutex> lock(mutex_);
-  if (command == "FLUSHALL") {
+  if (command == "ECHO") {
+    echo_ = take_word(line, &at);
+  } else if (command == "FLUSHALL") {
     content_.clear();
     revision_ = 0;
     note();

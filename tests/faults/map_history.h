@@ -31,6 +31,10 @@ class MapHistory {
   bool knows(uint64_t revision) const;
   bool was(uint64_t revision, uint64_t digest) const;
   size_t size() const;
+  // When it heard of the last change.
+  int64_t changed_ms() const { return changed_ms_.load(); }
+  // Whether it has come as far as this ECHO.
+  bool has_heard(const std::string& echo) const;
   // How often it has started from a copy.
   int starts() const { return starts_.load(); }
 
@@ -45,6 +49,7 @@ class MapHistory {
   const std::string name_;
   std::atomic<bool> stop_{false};
   std::atomic<int> starts_{0};
+  std::atomic<int64_t> changed_ms_{0};
   std::thread thread_;
 
   mutable std::mutex mutex_;  // guards what follows
@@ -52,6 +57,7 @@ class MapHistory {
   MapContent content_;
   uint64_t revision_ = 0;
   std::map<uint64_t, std::set<uint64_t>> digests_;
+  std::string echo_;  // the last one
   // The copy that is asked for, until its mark comes along.
   std::string mark_;
   MapContent copy_;

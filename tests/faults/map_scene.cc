@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <map>
 
@@ -15,6 +16,11 @@ namespace {
 
 constexpr char kMap[] = "m";
 constexpr char kKey[] = "map:m:content";
+// Claims of each kind that each worker must have made, and that could be checked.
+constexpr int kEnoughClaims = 11;
+
+// Sanitized processes get as much to do as they can manage.
+const int64_t kSlower = ts_is_sanitized() != 0 ? 2 : 1;
 
 uint64_t choose_seed() {
   const char* given = getenv("PULSE_FAULT_SEED");
@@ -64,8 +70,9 @@ MapWorkerSeen& MapScene::start_worker(const char* url, int64_t rate, int64_t thr
       {"driver", threads == 0 && index % 2 == 1 ? "manual" : "thread"},
       {"rate", std::to_string(rate)},
       {"threads", std::to_string(threads)},
-      {"command_timeout_ms", "2000"},
-      {"max_unnoticed_ms", "500"},
+      {"thread_pause_ms", std::to_string(12 * kSlower)},
+      // Half of it is the time that the server has to answer a probe.
+      {"max_unnoticed_ms", ts_is_sanitized() != 0 ? "2000" : "500"},
       {"ttl_ms", std::to_string(ttl_ms_)},
       {"read_your_writes", index % 3 == 0 ? "1" : "0"},
       // Small enough for watches to fall behind it now and then.
@@ -89,7 +96,7 @@ MapWorkerSeen& MapScene::start_worker(const char* url, int64_t rate, int64_t thr
 void MapScene::start(const char* url) {
   until("the history begins", [this] { return history_->size() > 0; });
   for (int i = 0; i < 2; i++) start_worker(url, 0, 4);
-  for (int i = 0; i < 3; i++) start_worker(url, 150, 0);
+  for (int i = 0; i < 3; i++) start_worker(url, 150 / kSlower, 0);
   until("all are in step", [this] {
     return std::all_of(workers_.begin(), workers_.end(),
                        [](const auto& worker) { return worker->in_step; });
@@ -129,7 +136,9 @@ void MapScene::record(MapWorkerSeen& worker, const JournalReader::Words& words) 
       break;
     case 'U':
       worker.in_step = false;
-      worker.reasons.push_back(static_cast<int>(number(word(2))));
+      break;
+    case 'N':
+      worker.reasons.push_back(static_cast<int>(number(word(1))));
       break;
     case 'W':
       worker.watched.push_back({number(word(1)), number(word(2), 16), 0});
@@ -146,7 +155,7 @@ void MapScene::record(MapWorkerSeen& worker, const JournalReader::Words& words) 
       worker.unknown = static_cast<int64_t>(number(word(3)));
       break;
     case 'Q':
-      worker.quiet_ms = static_cast<int64_t>(number(word(1)));
+      worker.quiet = true;
       break;
     case 'D':
       worker.disconnects = static_cast<int64_t>(number(word(1)));
@@ -202,6 +211,35 @@ bool MapScene::until(const char* what, const std::function<bool()>& condition) {
   return met == 1;
 }
 
+void MapScene::repeat(int64_t milliseconds, const char* what, const std::function<bool()>& seen,
+                      const std::function<void()>& round) {
+  const int64_t end = ts_now_ms() + milliseconds;
+  const int64_t last = end + (failed_ ? 0 : TS_DEADLINE_MS);
+  bool met = false;
+  for (int64_t now = 0; now < last && !(met && now >= end); now = ts_now_ms()) {
+    round();
+    collect();
+    met = seen();
+  }
+  EXPECT_TRUE(met) << "never happened: " << what;
+  if (!met) failed_ = true;
+}
+
+void MapScene::see_enough() {
+  const auto enough = [this](const std::vector<MapClaim>& claims) {
+    int known = 0;
+    for (auto at = claims.begin(); at != claims.end() && known < kEnoughClaims; ++at) {
+      known += history_->knows(at->revision) ? 1 : 0;
+    }
+    return known == kEnoughClaims;
+  };
+  until("every worker has shown enough", [&] {
+    return std::all_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
+      return worker->writes > 0 && enough(worker->synced) && enough(worker->watched);
+    });
+  });
+}
+
 void MapScene::progress(int64_t writes) {
   const auto written = [this] {
     return total([](const MapWorkerSeen& worker) { return worker.writes; });
@@ -226,15 +264,35 @@ void MapScene::command(const std::vector<std::string>& words) {
   ts_reply_free(reply);
 }
 
-void MapScene::rewind(ts_proxy* proxy) {
+// The history is on a connection of its own, which may be behind.
+void MapScene::let_history_catch_up() {
+  const std::string mark = "caught-up-" + std::to_string(++marks_);
+  command({"ECHO", mark});
+  until("the history has caught up", [&] { return history_->has_heard(mark); });
+}
+
+void MapScene::kill_server(ts_proxy* proxy) {
   ts_proxy_refuse(proxy, 1);
-  ts_proxy_cut_all(proxy);
-  command({"PING"});  // whoever was sent a message has it, the history too
   const int starts = history_->starts();
   ASSERT_EQ(ts_server_kill(server_), 1);
+  pass(random(0, 500));
   ASSERT_EQ(ts_server_restart(server_), 1);
   until("the history begins anew", [&] { return history_->starts() > starts; });
   ts_proxy_refuse(proxy, 0);
+}
+
+void MapScene::rewind(ts_proxy* proxy) {
+  ts_proxy_refuse(proxy, 1);
+  ts_proxy_cut_all(proxy);
+  let_history_catch_up();
+  kill_server(proxy);
+}
+
+bool MapScene::follows(const MapWorkerSeen& worker) {
+  ts_reply* list = ts_command(server_, "CLIENT", "LIST", "TYPE", "pubsub", nullptr);
+  const bool found = strstr(ts_reply_text(list), (" name=" + worker.name + " ").c_str()) != nullptr;
+  ts_reply_free(list);
+  return found;
 }
 
 MapScene::Hash MapScene::load() const {
@@ -268,15 +326,17 @@ bool MapScene::all_equal(Hash* hash) {
 }
 
 void MapScene::settle(const char* fault) {
+  see_enough();
   const int64_t over_ms = ts_now_ms();
-  for (const auto& worker : workers_) worker->quiet_ms = -1;
+  for (const auto& worker : workers_) worker->quiet = false;
   order_all("pause");
   until("no write is under way", [this] {
     return std::all_of(workers_.begin(), workers_.end(),
-                       [](const auto& worker) { return worker->quiet_ms >= 0; });
+                       [](const auto& worker) { return worker->quiet; });
   });
-  int64_t calm_ms = over_ms;  // from here on the hash stays as it is
-  for (const auto& worker : workers_) calm_ms = std::max(calm_ms, worker->quiet_ms);
+  let_history_catch_up();
+  // From here on the hash stays as it is.  Writers who wait to see what they wrote end later.
+  const int64_t calm_ms = std::max(over_ms, history_->changed_ms());
   Hash hash;
   if (!until("all replicas and watches equal the hash", [&] { return all_equal(&hash); })) {
     printf("  hash: revision %" PRIu64 ", %zu keys, %016" PRIx64 "\n", hash.revision,
@@ -344,10 +404,8 @@ void MapScene::check(const MapWorkerSeen& worker, const std::vector<MapClaim>& c
 }
 
 void MapScene::finish() {
-  const Hash hash = load();
-  if (ttl_ms_ == 0) {
-    until("the history is complete", [&] { return history_->revision() == hash.revision; });
-  }
+  let_history_catch_up();
+  if (ttl_ms_ == 0) EXPECT_EQ(history_->revision(), load().revision);
   for (const auto& worker : workers_) ts_process_close_input(worker->process);
   for (const auto& worker : workers_) {
     EXPECT_EQ(ts_process_wait(worker->process, TS_DEADLINE_MS), 0)
@@ -358,11 +416,9 @@ void MapScene::finish() {
     check(*worker, worker->synced, "the replica");
     check(*worker, worker->watched, "the content told by the watch");
     for (const std::string& text : worker->broken) ADD_FAILURE() << worker->name << ": " << text;
-    EXPECT_GT(worker->synced.size(), 10u) << worker->name;
-    EXPECT_GT(worker->watched.size(), 10u) << worker->name;
-    EXPECT_GT(worker->writes, 0) << worker->name;
   }
-  EXPECT_GT(checked_, 10 * unknown_) << "the history knows too little";
+  // What the server had published and nobody has received when it was killed is not known.
+  if (history_->starts() == 1) EXPECT_EQ(unknown_, 0) << "the history knows too little";
   const auto sum = [&](int64_t MapWorkerSeen::*field) {
     return total([&](const MapWorkerSeen& worker) { return worker.*field; });
   };

@@ -42,7 +42,7 @@ struct MapWorkerSeen {
   std::vector<int> reasons;
   std::vector<std::string> broken;
   int64_t rewinds = 0, resyncs = 0, writes = 0, failed = 0, unknown = 0, disconnects = -1;
-  int64_t quiet_ms = -1;
+  bool quiet = false;  // no write is under way
 };
 
 class MapScene {
@@ -64,6 +64,11 @@ class MapScene {
   int64_t random(int64_t least, int64_t most);
   void pass(int64_t milliseconds);
   bool until(const char* what, const std::function<bool()>& condition);
+  // Again and again for so long, and on until `seen`.
+  void repeat(int64_t milliseconds, const char* what, const std::function<bool()>& seen,
+              const std::function<void()>& round);
+  // Waits until each worker has made enough claims that can be checked.
+  void see_enough();
   // Waits until so many more writes than now have ended well.
   void progress(int64_t writes);
   int64_t total(const std::function<int64_t(const MapWorkerSeen&)>& count) const;
@@ -73,12 +78,17 @@ class MapScene {
   // The answer of the server, which must be no error.
   void command(const std::vector<std::string>& words);
 
-  // The server dies and comes back with the data of its last SAVE.  The workers, who have come
-  // through this proxy, are cut off before, and come back after the history has begun anew: what
-  // they can see is known, and what has another content now was theirs before.
+  // Whether the server knows of this worker's subscription.
+  bool follows(const MapWorkerSeen& worker);
+
+  // The server dies, and comes back.  The workers, who have come through this proxy, come back
+  // after the history has begun anew, so that it knows what they see then.
+  void kill_server(ts_proxy* proxy);
+  // The same with the data of its last SAVE.  The workers are cut off before: what they have seen
+  // the history has heard, and what has another content now was theirs before.
   void rewind(ts_proxy* proxy);
 
-  // The fault is over: the workers stop writing, and get back in step.
+  // The fault is over: once enough was seen the workers stop writing, and get back in step.
   void settle(const char* fault);
   void go();
   // Ends all workers, and checks all that they have claimed.
@@ -95,6 +105,7 @@ class MapScene {
   void record(MapWorkerSeen& worker, const JournalReader::Words& words);
   Hash load() const;
   bool all_equal(Hash* hash);
+  void let_history_catch_up();
   void compare_dumps(const Hash& hash);
   void check(const MapWorkerSeen& worker, const std::vector<MapClaim>& claims, const char* what);
 
@@ -106,6 +117,7 @@ class MapScene {
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
   bool failed_ = false;
+  int marks_ = 0;
   int64_t checked_ = 0, unknown_ = 0;
 };
 

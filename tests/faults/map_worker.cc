@@ -25,8 +25,8 @@ constexpr int64_t kTickMs = 5;
 constexpr int64_t kMostInFlight = 64;
 constexpr int64_t kTellMs = 50;      // between two lines with figures
 constexpr size_t kLongestList = 20;  // nothing is appended to longer ones
-constexpr int64_t kWriteMs = 5000;   // a waiting write takes no longer
-constexpr int64_t kThreadPauseMs = 12;
+// No fault lasts for so long: a write that gets there hangs, and whoever waits for it says so.
+constexpr int64_t kWriteMs = 2 * TS_DEADLINE_MS;
 
 void must(pulse_status status, const char* what) {
   if (status == PULSE_OK) return;
@@ -290,6 +290,7 @@ class MapWorker {
   explicit MapWorker(const Arguments& arguments)
       : path_(arguments.text("journal")),
         per_second_(arguments.number("rate")),
+        thread_pause_ms_(arguments.number("thread_pause_ms")),
         journal_(path_),
         follower_(journal_) {
     const std::string url = arguments.text("url"), client = arguments.text("client"),
@@ -299,8 +300,8 @@ class MapWorker {
     options.client_name = client.c_str();
     manual_ = arguments.text("driver") == "manual";
     options.driver = manual_ ? PULSE_DRIVER_MANUAL : PULSE_DRIVER_THREAD;
-    options.connect_timeout_ms = 1000;
-    options.command_timeout_ms = arguments.number("command_timeout_ms");
+    options.connect_timeout_ms = TS_DEADLINE_MS / 4;
+    options.command_timeout_ms = kWriteMs;
     options.reconnect_max_ms = 200;
     must(pulse_queue_new(&queue_, nullptr), "queue");
     must(pulse_engine_open(&options, &engine_, nullptr), "engine");
@@ -377,7 +378,7 @@ class MapWorker {
         pulse_bytes_unref(result.value);
       }
       busy_--;
-      ts_pause_ms(kThreadPauseMs);
+      ts_pause_ms(thread_pause_ms_);
     }
   }
 
@@ -422,6 +423,9 @@ class MapWorker {
     if (event.kind == PULSE_EVENT_MAP_WRITTEN) {
       in_flight_--;
       count(event.status, event.flags);
+    } else if (event.kind == PULSE_EVENT_MAP_STATE) {
+      // Told, not only seen: it may be over before anybody looks.
+      if (event.state == PULSE_MAP_STALE) journal_.line("N %" PRIu64, event.count);
     } else if (event.kind == PULSE_EVENT_MAP_REWOUND) {
       journal_.line("R %" PRIu64 " %" PRIu64, event.count, event.revision);
     } else {
@@ -457,7 +461,7 @@ class MapWorker {
   void look() {
     const pulse_map_info before = info();
     if (before.state != PULSE_MAP_SYNCED) {
-      if (synced_) journal_.line("U %d %d %" PRId64, before.state, before.reason, ts_now_ms());
+      if (synced_) journal_.line("U");
       synced_ = false;
       return;
     }
@@ -487,7 +491,7 @@ class MapWorker {
     const int64_t now = ts_now_ms();
     if (paused_ && !told_quiet_ && in_flight_ == 0 && busy_ == 0) {
       // A thread that looks at `paused_` after this does not write.
-      journal_.line("Q %" PRId64, now);
+      journal_.line("Q");
       told_quiet_ = true;
     }
     if (now >= next_tell_ms_) {
@@ -539,6 +543,7 @@ class MapWorker {
 
   const std::string path_;
   const int64_t per_second_;
+  const int64_t thread_pause_ms_;
   JournalWriter journal_;
   Follower follower_;
   pulse_engine* engine_ = nullptr;

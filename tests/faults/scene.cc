@@ -47,7 +47,8 @@ Scene::Scene(const ts_server_options& options)
              {"group", kGroup},
              {"grace_ms", "600"},
              {"block_ms", "1000"},
-             {"command_timeout_ms", "5000"},
+             // Longer than any answer that is on its way takes on a busy machine.
+             {"command_timeout_ms", std::to_string(TS_DEADLINE_MS / 2)},
              {"rate", "600"},
              {"work_us", "1000"},
              {"buffer", "200"},

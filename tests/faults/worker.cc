@@ -48,7 +48,7 @@ class Worker {
     options.client_name = client.c_str();
     options.driver =
         arguments.text("driver") == "manual" ? PULSE_DRIVER_MANUAL : PULSE_DRIVER_THREAD;
-    options.connect_timeout_ms = 1000;
+    options.connect_timeout_ms = TS_DEADLINE_MS / 4;
     options.command_timeout_ms = arguments.number("command_timeout_ms");
     options.reconnect_max_ms = 200;
     manual_ = options.driver == PULSE_DRIVER_MANUAL;

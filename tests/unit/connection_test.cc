@@ -329,6 +329,54 @@ TEST_F(ConnectionTest, RepliesBeyondTheLimitEndTheConnection) {
   EXPECT_EQ(outcomes.all[1].error.code(), PULSE_ERR_PROTOCOL);
 }
 
+// Counts what it is given.
+struct PartsCommand final : Command {
+  void format(CommandWriter& w) override { w.command("GET", "x"); }
+  bool takes_parts() const override { return true; }
+  void part(Reply& reply) override {
+    parts++;
+    take(reply);
+  }
+  void replied(Reply& reply) override {
+    whole = true;
+    take(reply);
+  }
+  void failed(const Error& e) override { error = e; }
+  void take(Reply& reply) {
+    EXPECT_FALSE(whole && reply.empty());
+    for (; !reply.empty(); reply.next()) nodes++;
+  }
+  size_t parts = 0, nodes = 0;
+  bool whole = false;
+  Error error;
+};
+
+TEST_F(ConnectionTest, AReplyInPartsMayExceedTheLimit) {
+  host->config.max_reply_bytes = 1 << 20;
+  open_and_wait();
+  const std::string chunk = "$100\r\n" + std::string(100, 'x') + "\r\n";
+  ts_fault_answer_repeated(fault.get(), "GET", "*40000\r\n", chunk.data(), chunk.size(), 40000, "",
+                           1);
+  auto parts = make_ref<PartsCommand>();
+  ASSERT_TRUE(connection->submit(parts).ok());
+  submit("after", {"PING"});
+  ASSERT_TRUE(ended(1));
+  EXPECT_TRUE(parts->error.ok()) << parts->error.message();
+  EXPECT_TRUE(parts->whole);
+  EXPECT_EQ(parts->nodes, 40001U);
+  EXPECT_GT(parts->parts, 10U);
+  EXPECT_EQ(outcomes.all[0].answer, "PONG");
+  // What is cut in the midst has failed.
+  ts_fault_answer_repeated(fault.get(), "GET", "*40000\r\n", chunk.data(), chunk.size(), 40000, "",
+                           1);
+  ts_fault_cut(fault.get(), "GET", 1000000, 1);
+  parts = make_ref<PartsCommand>();
+  ASSERT_TRUE(connection->submit(parts).ok());
+  ASSERT_TRUE(host->run_until([&] { return parts->whole || !parts->error.ok(); }));
+  EXPECT_EQ(parts->error.code(), PULSE_ERR_DISCONNECTED);
+  EXPECT_FALSE(parts->whole);
+}
+
 TEST_F(ConnectionTest, ErrorRepliesAreTheCommandsAlone) {
   open_and_wait();
   ts_fault_answer_text(fault.get(), "GET", "-WRONGTYPE Operation against a key\r\n", 1);

@@ -79,7 +79,8 @@ TEST(PoolMessage, IsAsRecorded) {
 TEST(PoolMessage, HoldsAnyBytes) {
   const std::string all("\0\xff\r\n\"\x80 ", 7);
   for (int64_t created : {INT64_MIN, int64_t{-1}, int64_t{0}, INT64_MAX}) {
-    const std::string bytes = bytes_of(JobMessage{all, "", std::string(100000, 'p'), created, true});
+    const std::string bytes =
+        bytes_of(JobMessage{all, "", std::string(100000, 'p'), created, true});
     JobMessage job;
     ASSERT_TRUE(parse_message(bytes, &job));
     EXPECT_EQ(job.key, all);

@@ -358,5 +358,49 @@ TEST(ReplyParser, RandomTreesInRandomPortions) {
   }
 }
 
+// Taken whenever something has come, the parts are the replies.
+TEST(ReplyParser, RandomTreesInParts) {
+  std::mt19937 random(816);
+  for (int64_t round = 0; round < ts_scaled(200); round++) {
+    std::string resp, expected, seen;
+    for (int i = 0; i < 5; i++) write_tree(random, 4, &resp, &expected);
+    ReplyParser parser(kMax);
+    parser.reset();
+    Error error;
+    const ReplyNode* nodes = nullptr;
+    size_t count = 0;
+    for (size_t at = 0; at < resp.size();) {
+      const size_t size = std::min<size_t>(1 + random() % 200, resp.size() - at);
+      ASSERT_TRUE(parser.feed(resp.data() + at, size).ok());
+      at += size;
+      while (parser.next(&error, &nodes, &count)) seen += describe(nodes, count);
+      ASSERT_TRUE(error.ok()) << error.message();
+      parser.take_part(&nodes, &count);
+      seen += describe(nodes, count);
+    }
+    ASSERT_EQ(seen, expected);
+  }
+}
+
+TEST(ReplyParser, PartsTogetherMayExceedTheLimit) {
+  ReplyParser parser(2000);
+  parser.reset();
+  ASSERT_TRUE(parser.feed("*10000\r\n", 8).ok());
+  const std::string one = "$100\r\n" + std::string(100, 'x') + "\r\n";
+  Error error;
+  const ReplyNode* nodes = nullptr;
+  size_t count = 0, seen = 0;
+  for (int i = 0; i < 9999; i++) {
+    ASSERT_TRUE(parser.feed(one.data(), one.size()).ok());
+    ASSERT_FALSE(parser.next(&error, &nodes, &count));
+    ASSERT_TRUE(error.ok()) << error.message();
+    parser.take_part(&nodes, &count);
+    seen += count;
+  }
+  ASSERT_TRUE(parser.feed(one.data(), one.size()).ok());
+  ASSERT_TRUE(parser.next(&error, &nodes, &count));
+  EXPECT_EQ(seen + count, 10001U);
+}
+
 }  // namespace
 }  // namespace pulseengine

@@ -11,7 +11,8 @@
 --   read id             an event of the worker's stream was taken up
 --   leaving             the worker gets no more jobs
 --   gone                the worker leaves for good, if it has no job left
--- Returns 0 when the worker was declared dead (nothing is written then), else the revision of jobs.
+-- Returns 0 when the worker was declared dead (nothing is written then), else for each "own" the
+-- worker that has the job already, or "".
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
@@ -23,6 +24,24 @@ local list = map_list(jobs, id)
 if map_fault then return map_fault end
 if redis.call('HEXISTS', KEYS[1], id) == 0 then return 0 end
 
+-- The worker that has a job, if it exists: nobody can have one without a payload.
+local lists
+local function owner_of(key)
+  if redis.call('HEXISTS', KEYS[3], key) == 0 then return '' end
+  lists = lists or redis.call('HGETALL', KEYS[2])
+  local plain = string.find(key, '^[%w%-_%.:]+$') and '"' .. key .. '"'
+  for i = 1, #lists, 2 do
+    if lists[i] ~= id and string.sub(lists[i], 1, 1) ~= '=' and
+        (not plain or string.find(lists[i + 1], plain, 1, true)) then
+      for _, item in ipairs(list_of(lists[i + 1]) or {}) do
+        if item == key then return lists[i] end
+      end
+    end
+  end
+  return ''
+end
+
+local owners = {}
 local place, changed = {}, false
 for i, key in ipairs(list) do place[key] = i end
 local function own(key)
@@ -53,6 +72,7 @@ while at <= #ARGV do
   local what = ARGV[at]
   local key = ARGV[at + 1]
   if what == 'own' then
+    owners[#owners + 1] = owner_of(key)
     own(key)
     map_set(payloads, key, ARGV[at + 2])
     at = at + 3
@@ -97,4 +117,4 @@ map_close(payloads)
 map_close(workers)
 map_close(alive)
 map_close(cleanup)
-return jobs.rev
+return owners
