@@ -75,6 +75,33 @@ class Usage(ToolTest):
         ["map", "m", "watch", "--count", "0"],
         ["map", "m", "watch", "--max-unnoticed", ""],
         ["map", "m", "watch", "--max-unnoticed", "1ms"],
+        ["worker"],
+        ["worker", "bad pool"],
+        ["worker", "p=q"],
+        ["worker", "p", "--workers", "0"],
+        ["worker", "p", "--workers", "10001"],
+        ["worker", "p", "--exec", ""],
+        ["worker", "p", "--retries", "1"],
+        ["worker", "p", "--exec", "true", "--retries", "-1"],
+        ["worker", "p", "--exec", "true", "--retries", "many"],
+        ["worker", "p", "--ttl", "soon"],
+        ["worker", "p", "--ttl", "1ms"],
+        ["worker", "p", "--ttl", ""],
+        ["worker", "p", "--grace", "1ms"],
+        ["worker", "p", "--routing", "random"],
+        ["dispatch", "p"],
+        ["dispatch", "p", ""],
+        ["dispatch", "p", "a=b"],
+        ["dispatch", "p", "k", "payload", "more"],
+        ["stop", "p"],
+        ["stop", "p", "k", "more"],
+        ["notify", "p"],
+        ["notify", "p", "a=b"],
+        ["jobs"],
+        ["jobs", "p", "more"],
+        ["workers"],
+        ["nodes"],
+        ["shutdown"],
         ["local"],
         ["--url", "http://x", "ping"],
         ["--url", "redis://h?frob=1", "ping"],
@@ -82,7 +109,8 @@ class Usage(ToolTest):
         ["local", "status", "--url", "redis://localhost"],
     ]
 
-    VERBS = [["add"], ["read"], ["sink"], ["stream", "info"], ["stream", "remove"],
+    VERBS = [["add"], ["read"], ["sink"], ["worker"], ["dispatch"], ["stop"], ["notify"], ["jobs"],
+             ["workers"], ["nodes"], ["shutdown"], ["stream", "info"], ["stream", "remove"],
              ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"],
              *[["map", "NAME", verb] for verb in (
                  "get", "keys", "dump", "state", "watch", "set", "setnx", "cas", "incr", "append",
@@ -135,7 +163,8 @@ class Failures(ToolTest):
             url = "redis://user:secret-word@127.0.0.1:%d" % taken.getsockname()[1]
             for arguments in (["ping"], ["add", "s", "n"], ["read", "s"], ["sink", "s", "g"],
                               ["stream", "info", "s"], ["map", "m", "set", "k", "v"],
-                              ["map", "m", "dump"], ["map", "m", "watch"]):
+                              ["map", "m", "dump"], ["map", "m", "watch"], ["worker", "p"],
+                              ["dispatch", "p", "k"], ["jobs", "p"], ["shutdown", "p"]):
                 result = self.run_tool(*arguments, "--url", url, "--timeout", "300ms", code=1)
                 self.assertEqual(result.out, "")
                 self.assertIn("cannot reach the server", result.err)

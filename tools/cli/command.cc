@@ -10,52 +10,26 @@
 #include <unistd.h>
 
 #include <string_view>
-#include <vector>
 
+#include "environment.h"
 #include "failure.h"
 #include "output.h"
 #include "signals.h"
 
-extern char** environ;
-
 namespace cli {
 namespace {
 
-// Our environment with the event's variables; views into it are handed to the child.
-class Environment {
- public:
-  explicit Environment(const pulse_event& event) {
-    for (char** entry = environ; *entry; ++entry) {
-      if (!is_ours(*entry)) texts_.emplace_back(*entry);
-    }
-    char id[PULSE_EVENT_ID_TEXT_BYTES];
-    pulse_event_id_format(&event.id, id, sizeof id);
-    add("PULSE_ID", id);
-    add("PULSE_STREAM", text_of(event.stream, event.stream_len));
-    add("PULSE_NAME", text_of(event.name, event.name_len));
-    if (event.topic) add("PULSE_TOPIC", text_of(event.topic, event.topic_len));
-    add("PULSE_DELIVERIES", std::to_string(event.deliveries));
-    for (std::string& text : texts_) pointers_.push_back(&text[0]);
-    pointers_.push_back(nullptr);
-  }
-
-  char** data() { return pointers_.data(); }
-
- private:
-  static bool is_ours(std::string_view entry) {
-    const std::string_view name = entry.substr(0, entry.find('='));
-    return name == "PULSE_ID" || name == "PULSE_STREAM" || name == "PULSE_NAME" ||
-           name == "PULSE_TOPIC" || name == "PULSE_DELIVERIES";
-  }
-
-  // An environment cannot hold NUL: the value ends there.
-  void add(const char* name, const std::string& value) {
-    texts_.push_back(std::string(name) + "=" + value.c_str());
-  }
-
-  std::vector<std::string> texts_;
-  std::vector<char*> pointers_;
-};
+Environment::Variables variables_of(const pulse_event& event) {
+  char id[PULSE_EVENT_ID_TEXT_BYTES];
+  pulse_event_id_format(&event.id, id, sizeof id);
+  std::optional<std::string> topic;
+  if (event.topic) topic = text_of(event.topic, event.topic_len);
+  return {{"PULSE_ID", id},
+          {"PULSE_STREAM", text_of(event.stream, event.stream_len)},
+          {"PULSE_NAME", text_of(event.name, event.name_len)},
+          {"PULSE_TOPIC", topic},
+          {"PULSE_DELIVERIES", std::to_string(event.deliveries)}};
+}
 
 pid_t spawn(const std::string& command, const pulse_event& event, int input, int ours) {
   posix_spawn_file_actions_t files;
@@ -72,7 +46,7 @@ pid_t spawn(const std::string& command, const pulse_event& event, int input, int
   // A group of its own: what the shell starts ends with it.
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  Environment environment(event);
+  Environment environment(variables_of(event));
   std::string shell = "sh", flag = "-c", text = command;
   char* arguments[] = {&shell[0], &flag[0], &text[0], nullptr};
   pid_t pid = -1;

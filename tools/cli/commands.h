@@ -43,6 +43,9 @@ inline std::string check_not_empty(const std::string& text) {
 // The verbs of `map`.
 void register_map(Commands* commands);
 
+// The verbs of worker pools.
+void register_pool(Commands* commands);
+
 }  // namespace cli
 
 #endif

@@ -24,6 +24,11 @@ using WatchHandle = std::unique_ptr<pulse_map_watch, Unref<pulse_map_watch, puls
 using ListHandle = std::unique_ptr<pulse_list, Unref<pulse_list, pulse_list_unref>>;
 using BytesHandle = std::unique_ptr<pulse_bytes, Unref<pulse_bytes, pulse_bytes_unref>>;
 using SinkHandle = std::unique_ptr<pulse_sink, Unref<pulse_sink, pulse_sink_unref>>;
+using NodeHandle = std::unique_ptr<pulse_node, Unref<pulse_node, pulse_node_unref>>;
+using WorkerHandle = std::unique_ptr<pulse_worker, Unref<pulse_worker, pulse_worker_unref>>;
+using JobHandle = std::unique_ptr<pulse_job, Unref<pulse_job, pulse_job_unref>>;
+using PoolSnapshotHandle =
+    std::unique_ptr<pulse_pool_snapshot, Unref<pulse_pool_snapshot, pulse_pool_snapshot_unref>>;
 
 }  // namespace cli
 

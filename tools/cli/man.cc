@@ -170,13 +170,62 @@ was printed. The notice
 (with
 .BR before " and " rev )
 says that the server has lost data.
+.TP
+Workers of pools
+All events have
+.BR event ", " key ", " payload
+(or
+.BR payload_base64 ),
+.BR worker " and " node ,
+null where there is none. The last one is
+.B closed
+of the node, with
+.B handed_over
+(how many jobs go on elsewhere). The
+.B reason
+of a
+.B stop
+is
+.B shutdown
+(the pool's) or
+.B lost
+(this worker was taken for dead; the job may run elsewhere already), else there is none. With
+\-\-exec there are the notices
+.B exec_finished
+and
+.B exec_failed
+(with
+.BR exit_status ", " signal ", " failures " and " retry_ms ,
+which is null when the job ends).
+.TP
+Calls to pools
+.BR dispatch ", " stop ", " notify " and " shutdown
+print
+.BR result ", " error
+(null when all went well) and
+.BR ms .
+.SH POOLS
+All nodes of a pool, and all who dispatch to it, must be given the same \-\-ttl, \-\-grace and
+\-\-routing.
+.BR dispatch ", " stop " and " notify
+join as clients, which route nothing.
+.BR jobs ", " workers ", " nodes " and " shutdown
+need to know the pool, so they join it as full nodes without workers, and route jobs, too, while they
+are there.
+.PP
+The processes of
+.B worker \-\-exec
+end with their worker, also when that is killed: a small process beside it sees to that. A worker that
+was merely suspended for longer than \-\-ttl stops its processes when it runs again; until then its jobs
+may run twice. A supervisor should signal the worker alone, and not its jobs (systemd: KillMode=mixed).
 .SH DURATIONS AND TIMES
 Durations are written as in Go: 250ms, 1.5s, 1m30s, 24h. Times are RFC 3339 (2026\-01\-02T15:04:05Z,
 with fraction and offset if need be) or Unix milliseconds.
 .SH SIGNALS
 SIGINT and SIGTERM end
-.BR read ", " sink ", " "map watch" " and " "add \-\-lines"
-cleanly: sinks hand back what they have not acked, and the exit status is 0. When nobody reads
+.BR read ", " sink ", " "map watch" ", " worker ", " "jobs \-\-watch" " and " "add \-\-lines"
+cleanly: sinks hand back what they have not acked, workers stop their jobs, which go on elsewhere, and the
+exit status is 0. When nobody reads
 standard output any more, they end the same way; an event whose line was not written is not acked.
 .SH EXIT STATUS
 0 when all went well, 1 when something failed, 2 for wrong usage.
@@ -213,6 +262,13 @@ Keep settings in a map, and follow them:
     pulseengine map flags set dark\-mode on
     pulseengine map flags watch
 .fi
+.PP
+Keep programs running, one for each key, on as many machines as this runs on:
+.PP
+.nf
+    pulseengine worker crawlers \-\-exec ./crawl
+    pulseengine dispatch crawlers example.org \(aq{"depth":3}\(aq
+.fi
 )roff";
 
 }  // namespace
@@ -221,7 +277,9 @@ std::string man_page(const CLI::App& app) {
   const std::string version = PULSE_VERSION_STRING;
   std::string page =
       ".TH PULSEENGINE 1 \"\" \"Pulse " + version + "\" \"User Commands\"\n.nh\n.ad l\n";
-  page += ".SH NAME\npulseengine \\- Pulse streams and replicated maps from the command line\n";
+  page +=
+      ".SH NAME\npulseengine \\- Pulse streams, replicated maps and worker pools from the command "
+      "line\n";
   page += ".SH SYNOPSIS\n.B pulseengine\n[options]\n.I verb\n[arguments]\n";
   page += ".SH DESCRIPTION\n" + quoted(app.get_description()) + "\n";
   page += ".SH OPTIONS\n";

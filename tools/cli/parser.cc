@@ -212,8 +212,8 @@ int print_man(const CLI::App& app) {
 std::function<int()> parse(int argc, char** argv) {
   // Both live on in the function that is returned.
   auto app = std::make_shared<CLI::App>(
-      "Publishes and receives events of Pulse streams, and reads, changes and watches replicated "
-      "maps, which live in a Redis or Valkey server. "
+      "Publishes and receives events of Pulse streams, reads, changes and watches replicated maps, "
+      "and runs the jobs of worker pools, all of which live in a Redis or Valkey server. "
       "Prints JSON, one object to a line.",
       "pulseengine");
   auto commands = std::make_shared<Commands>(app.get());
@@ -229,6 +229,7 @@ std::function<int()> parse(int argc, char** argv) {
   register_sink(commands.get());
   register_stream(commands.get());
   register_map(commands.get());
+  register_pool(commands.get());
   register_ping(commands.get());
   register_local(commands.get());
   try {

@@ -75,11 +75,12 @@ MapHandle Session::join_map(const std::string& name, const pulse_map_options& op
 }
 
 Wake Session::wait(int input_fd, int64_t timeout_ms) {
-  if (Signals::stop_requested()) return Wake::kStop;
+  const auto stop = [this] { return !ending_ && Signals::stop_requested(); };
+  if (stop()) return Wake::kStop;
   struct pollfd fds[4] = {
       {pulse_queue_fd(queue()), POLLIN, 0},
       {Signals::fd(), POLLIN, 0},
-      {STDOUT_FILENO, 0, 0},  // POLLERR once nobody reads the pipe any more
+      {ending_ ? -1 : STDOUT_FILENO, 0, 0},  // POLLERR once nobody reads the pipe any more
       {input_fd, POLLIN, 0},
   };
   const int ready = ::poll(fds, 4, timeout_ms < 0 ? -1 : static_cast<int>(timeout_ms));
@@ -87,7 +88,7 @@ Wake Session::wait(int input_fd, int64_t timeout_ms) {
     throw Failure(kExitFailed, std::string("cannot wait: ") + strerror(errno));
   }
   if (fds[1].revents) Signals::drain();
-  if (Signals::stop_requested()) return Wake::kStop;
+  if (stop()) return Wake::kStop;
   if (ready <= 0) return Wake::kTimeout;
   if (fds[2].revents) return Wake::kOutputEnded;
   if (fds[0].revents) return Wake::kQueue;

@@ -43,6 +43,10 @@ class Session {
   // Waits for the queue, or `input_fd` unless it is -1; timeout_ms -1 = for ever.
   Wake wait(int input_fd, int64_t timeout_ms);
 
+  // From here on `wait` tells of neither a stop nor the end of the output: both are known, and what
+  // is under way is brought to its end.
+  void begin_end() { ending_ = true; }
+
   // Waits for the one event that a call under way brings, and hands it to `use` (the views
   // end there).  For verbs that make one call.
   void take_one(const std::string& what, const std::function<void(const pulse_event&)>& use);
@@ -52,6 +56,7 @@ class Session {
 
  private:
   int64_t timeout_ms_;
+  bool ending_ = false;
   EngineHandle engine_;
   QueueHandle queue_;
 };

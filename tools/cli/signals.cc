@@ -15,11 +15,14 @@ namespace {
 int pipe_fds[2] = {-1, -1};
 volatile sig_atomic_t stop = 0;
 volatile sig_atomic_t child_group = 0;
+volatile sig_atomic_t child_ended = 0;
 struct timespec first_stop;
 
 void on_signal(int number) {
   const int saved = errno;
-  if (number != SIGCHLD) {
+  if (number == SIGCHLD) {
+    child_ended = 1;
+  } else {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (!stop) {
@@ -67,6 +70,12 @@ void Signals::drain() {
 }
 
 bool Signals::stop_requested() { return stop != 0; }
+
+bool Signals::take_child_ended() {
+  const bool ended = child_ended != 0;
+  child_ended = 0;
+  return ended;
+}
 
 void Signals::set_child(int process_group) { child_group = process_group; }
 

@@ -16,6 +16,9 @@ class Signals {
 
   static bool stop_requested();
 
+  // Whether a child has ended since the last call.
+  static bool take_child_ended();
+
   // For the command that `sink --exec` runs: killed too when the program ends on the spot.
   static void set_child(int process_group);
 };

@@ -80,6 +80,20 @@ struct MapArguments {
   uint64_t count = 0;  // 0 = no limit
 };
 
+// Of all verbs of pools; each has its part of them.
+struct PoolArguments {
+  std::string pool;
+  std::string key;
+  std::string payload;
+  std::string ttl;
+  std::string grace;
+  std::string routing = "jump";
+  std::string command;
+  uint64_t workers = 1;
+  int64_t retries = -1;  // -1 = no limit
+  bool watch = false;
+};
+
 // Each returns the exit code, or throws a Failure.
 int add(const GlobalOptions& global, const AddArguments& arguments);
 int read(const GlobalOptions& global, ReadArguments arguments);
@@ -103,6 +117,14 @@ int map_delete(const GlobalOptions& global, const MapArguments& arguments);
 int map_compare_and_delete(const GlobalOptions& global, const MapArguments& arguments);
 int map_reset(const GlobalOptions& global, const MapArguments& arguments);
 int map_destroy(const GlobalOptions& global, const MapArguments& arguments);
+int pool_worker(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_dispatch(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_stop(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_notify(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_shutdown(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_jobs(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_workers(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_nodes(const GlobalOptions& global, const PoolArguments& arguments);
 int ping(const GlobalOptions& global);
 int local_status(const GlobalOptions& global);
 int local_stop(const GlobalOptions& global);
