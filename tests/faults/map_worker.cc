@@ -91,8 +91,11 @@ class Writer {
   std::string value() {
     if (up_to(30) == 0) return std::string();
     std::string text = name_ + ":" + std::to_string(next_++) + ":";
-    const int64_t more = big_ ? 4000 + up_to(8000) : up_to(180);
-    for (int64_t i = 0; i < more; i++) text.push_back(static_cast<char>(up_to(255)));
+    const size_t size = text.size() + static_cast<size_t>(big_ ? 4000 + up_to(8000) : up_to(180));
+    while (text.size() < size) {
+      const uint64_t bits = random_();
+      text.append(reinterpret_cast<const char*>(&bits), std::min(sizeof bits, size - text.size()));
+    }
     return text;
   }
 
