@@ -63,7 +63,7 @@ class JobProcesses {
 
   struct Process {
     JobHandle job;
-    pid_t group = 0;        // 0: none runs
+    pid_t group = 0;  // 0: none runs
     bool stopping = false;
     int status = 0;  // of the leader, as wait tells it
     Clock::time_point started;
