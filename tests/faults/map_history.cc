@@ -144,6 +144,7 @@ void MapHistory::note() {
 }
 
 void MapHistory::take(const std::string& line) {
+  commands_++;
   size_t at = line.find(']');
   if (at == std::string::npos) return;
   const bool in_script = at >= 4 && line.compare(at - 4, 4, " lua") == 0;

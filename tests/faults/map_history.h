@@ -33,6 +33,8 @@ class MapHistory {
   size_t size() const;
   // When it heard of the last change.
   int64_t changed_ms() const { return changed_ms_.load(); }
+  // How many commands it has seen.
+  uint64_t commands() const { return commands_.load(); }
   // Whether it has come as far as this ECHO.
   bool has_heard(const std::string& echo) const;
   // How often it has started from a copy.
@@ -50,6 +52,7 @@ class MapHistory {
   std::atomic<bool> stop_{false};
   std::atomic<int> starts_{0};
   std::atomic<int64_t> changed_ms_{0};
+  std::atomic<uint64_t> commands_{0};
   std::thread thread_;
 
   mutable std::mutex mutex_;  // guards what follows

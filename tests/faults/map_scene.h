@@ -67,7 +67,7 @@ class MapScene {
   // Again and again for so long, and on until `seen`.
   void repeat(int64_t milliseconds, const char* what, const std::function<bool()>& seen,
               const std::function<void()>& round);
-  // Waits until each worker has made enough claims that can be checked.
+  // Waits until each worker has made enough claims that can be checked; they write until then.
   void see_enough();
   // Waits until so many more writes than now have ended well.
   void progress(int64_t writes);
@@ -116,7 +116,7 @@ class MapScene {
   std::string directory_;
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
-  bool failed_ = false;
+  bool failed_ = false, seen_enough_ = false;
   int marks_ = 0;
   int64_t checked_ = 0, unknown_ = 0;
 };

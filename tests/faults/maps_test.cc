@@ -115,7 +115,7 @@ TEST(Maps, SubscriptionsAreKilled) {
         kill_subscriptions(scene);
         scene.pass(100);
       });
-  scene.progress(100);
+  scene.see_enough();
   kill_subscriptions(scene);
   scene.settle("subscriptions killed");
   scene.finish();
@@ -197,6 +197,8 @@ TEST(Maps, AllIsFlushed) {
         scene.progress(scene.random(50, 300));
         scene.command({"FLUSHALL"});
       });
+  scene.see_enough();
+  scene.command({"FLUSHALL"});
   scene.settle("FLUSHALL");
   scene.finish();
 }
@@ -260,6 +262,7 @@ TEST(Maps, MessagesAreForged) {
         forge(scene);
         scene.pass(scene.random(20, 200));
       });
+  scene.see_enough();
   forge(scene);
   scene.settle("forged messages");
   scene.finish();

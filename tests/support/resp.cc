@@ -13,6 +13,8 @@
 namespace ts {
 namespace {
 
+constexpr size_t kConsumedBytes = size_t{1} << 20;
+
 // Reads more into connection->input until `end` (a time).
 bool fill(ts_connection* connection, int64_t end) {
   for (;;) {
@@ -191,8 +193,11 @@ std::unique_ptr<ts_reply> read_reply(ts_connection* connection, int64_t deadline
     connection->consumed = start;
     return std::make_unique<ts_reply>();
   }
-  connection->input.erase(0, connection->consumed);
-  connection->consumed = 0;
+  // Not after each of the many that may have come at once.
+  if (connection->consumed == connection->input.size() || connection->consumed > kConsumedBytes) {
+    connection->input.erase(0, connection->consumed);
+    connection->consumed = 0;
+  }
   return reply;
 }
 
