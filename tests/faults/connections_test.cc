@@ -214,7 +214,7 @@ TEST(Connections, AcksThatTimeOut) {
   Scene scene;
   const Proxy proxy(ts_proxy_start(scene.server()));
   ASSERT_NE(proxy, nullptr);
-  scene.set("grace_ms", TS_DEADLINE_MS);
+  scene.set("grace_ms", 10 * TS_DEADLINE_MS);  // longer than all of this may take
   Worker& publisher = scene.publisher();
   scene.set("command_timeout_ms", 600);
   scene.set("block_ms", 300);
