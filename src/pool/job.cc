@@ -99,6 +99,10 @@ pulse_status PoolJob::answer(Request request, pulse_status status, std::string_v
   if (!open_.compare_exchange_strong(open, Request::none, std::memory_order_acq_rel)) {
     return PULSE_ERR_INVALID;
   }
+  // It may finish right away: the loop takes answers in their order.
+  if (request == Request::start && status == PULSE_OK) {
+    finish_.store(Finish::possible, std::memory_order_release);
+  }
   post(std::move(answer_task_), request, status, text);
   return PULSE_OK;
 }

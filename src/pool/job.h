@@ -60,8 +60,6 @@ class PoolJob final : public RefCounted, private LiveObject {
   // From then until the answer has reached the loop.
   bool asked() const { return asked_; }
   void take_answer() { asked_ = false; }
-  // From here on, until it is over, finish() is for this job.
-  void set_running() { finish_.store(Finish::possible, std::memory_order_release); }
   // The end: no answer counts any more.
   void set_over();
   bool same_dispatch(std::string_view dispatcher, int64_t created_ns) const {

@@ -345,7 +345,6 @@ void PoolWorker::log_answer(std::string_view what, const PoolJob& job, pulse_sta
 void PoolWorker::start_answered(PoolJob& job, pulse_status status, std::string_view text) {
   starting_--;
   if (status == PULSE_OK) {
-    job.set_running();
     answer_all(&job.starts, {});
     if (job.requeued()) node_->counters.moved_in.fetch_add(1, std::memory_order_relaxed);
     if (job.state == PoolJob::State::stopping) {

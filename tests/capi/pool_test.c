@@ -209,6 +209,22 @@ static void a_job_may_end_by_itself(void **state) {
   assert_int_equal(metrics_of(node).finished, 1);
 }
 
+static void a_job_may_end_as_soon_as_it_has_started(void **state) {
+  fixture *fx = *state;
+  collector *requests = fx_collector(fx), *done = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  fx_worker(fx, node, NULL, requests);
+  for (size_t i = 0; i < 20; ++i) {
+    dispatch(node, "k", "x", done);
+    pulse_job *job = col_wait(requests, PULSE_EVENT_JOB_START, i)->job;
+    assert_status(PULSE_ERR_INVALID, pulse_job_finish(job, PULSE_OK, NULL, 0));
+    assert_ok(pulse_job_started(job, PULSE_OK, NULL, 0));
+    assert_ok(pulse_job_finish(job, PULSE_OK, NULL, 0));
+    assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, i)->status, PULSE_OK);
+    fx_until(fx, state_of(node, "k") == PULSE_JOB_ABSENT);
+  }
+}
+
 static void requests_for_nobody_are_dropped(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
@@ -697,6 +713,7 @@ int main(void) {
       BOTH_DRIVERS(a_key_is_dispatched_once),
       ALL_WAYS(a_job_is_notified_and_stopped),
       BOTH_DRIVERS(a_job_may_end_by_itself),
+      BOTH_DRIVERS(a_job_may_end_as_soon_as_it_has_started),
       BOTH_DRIVERS(requests_for_nobody_are_dropped),
       BOTH_DRIVERS(starts_may_be_few_at_a_time),
       BOTH_DRIVERS(a_full_queue_is_told_at_once),
