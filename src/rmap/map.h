@@ -208,6 +208,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   bool expires_ = false;      // the hash has, or had, a time to live
   bool copying_ = false;      // messages are kept until the copy is there
   Owned<Copy> copy_;          // what has come of it
+  bool copy_out_ = false;     // asked for, and not answered to the end; perhaps of no use any more
+  bool copy_waits_ = false;   // for that
   bool copy_wanted_ = false;  // at copy_at_ms_
   int64_t copy_at_ms_ = 0;
   int64_t copy_backoff_ms_ = 0;

@@ -29,14 +29,18 @@ class ReplicatedMap::CopyCommand final : public Command {
   void part(Reply& reply) override {
     if (wanted() && !map_->take_part(reply)) map_->copy_soon();
   }
-  void replied(Reply& reply) override {
-    if (wanted()) map_->copied(Error(), &reply);
-  }
-  void failed(const Error& error) override {
-    if (wanted()) map_->copied(error, nullptr);
-  }
+  void replied(Reply& reply) override { ended(Error(), &reply); }
+  void failed(const Error& error) override { ended(error, nullptr); }
 
  private:
+  void ended(const Error& error, Reply* reply) {
+    map_->copy_out_ = false;
+    if (wanted()) {
+      map_->copied(error, reply);
+    } else if (!map_->ended_ && std::exchange(map_->copy_waits_, false)) {
+      map_->begin_copy();
+    }
+  }
   bool wanted() const { return !map_->ended_ && map_->copying_ && serial_ == map_->copy_serial_; }
 
   const Ref<ReplicatedMap> map_;
@@ -95,9 +99,13 @@ void ReplicatedMap::begin_copy() {
 
 void ReplicatedMap::fetch_copy() noexcept {
   copy_wanted_ = false;
+  // One at a time: else those of no use would pile up where a copy takes longer than the pause.
+  copy_waits_ = copy_out_;
+  if (copy_waits_) return;
   try {
     ask_for_copy();
   } catch (const std::bad_alloc&) {
+    copy_out_ = false;
     stale(PULSE_MAP_REASON_NO_MEMORY, Error(PULSE_ERR_NO_MEMORY, "no memory to fetch the map"));
     copy_soon();
   }
@@ -120,6 +128,7 @@ void ReplicatedMap::ask_for_copy() {
   (void)connection.submit(make_call(
       this, nullptr, true, patience,
       [key = &content_](CommandWriter& w, bool) { w.command("PTTL", *key); }, std::move(ttl)));
+  copy_out_ = true;
   (void)connection.submit(std::move(content));
   copying_ = true;
   queue_overflow_ = queue_restarted_ = false;
