@@ -260,6 +260,64 @@ static void a_map_can_show_writes_before_they_complete(void **state) {
   }
 }
 
+/* More than the script writes in one call, with keys that come again, near and far. */
+static void a_batch_of_many_sets_is_as_if_one_after_the_other(void **state) {
+  fixture *fx = *state;
+  enum { SETS = 2500, KEYS = 1100 };
+  pulse_map *map = fx_map(fx, "m", NULL, NULL);
+  assert_ok(pulse_map_set_wait(map, "k3", 2, "", 0, NULL, TS_DEADLINE_MS, fx_err()));
+  static pulse_map_batch_item items[SETS];
+  static pulse_map_result results[SETS];
+  static char keys[SETS][8], values[SETS][8];
+  for (int i = 0; i < SETS; ++i) {
+    const int key = i % 7 == 1 ? (i - 1) % KEYS : i % KEYS; /* each seventh is the one before */
+    snprintf(keys[i], sizeof keys[i], "k%d", key);
+    snprintf(values[i], sizeof values[i], "v%d", i);
+    items[i] = (pulse_map_batch_item){.op = PULSE_MAP_OP_SET,
+                                      .key = keys[i],
+                                      .key_len = strlen(keys[i]),
+                                      .value = values[i],
+                                      .value_len = strlen(values[i])};
+    results[i].size = sizeof results[i];
+  }
+  assert_ok(
+      pulse_map_batch_wait(map, items, sizeof items[0], SETS, results, TS_DEADLINE_MS, fx_err()));
+  for (int i = 0; i < SETS; ++i) {
+    const char *before = strcmp(keys[i], "k3") == 0 ? "" : NULL;
+    for (int j = 0; j < i; ++j) {
+      if (strcmp(keys[j], keys[i]) == 0) before = values[j];
+    }
+    assert_int_equal(results[i].revision, i + 2);
+    assert_int_equal(results[i].updated, 1);
+    assert_int_equal(results[i].existed, before != NULL);
+    assert_int_equal(results[i].value != NULL, before != NULL);
+    if (before == NULL) continue;
+    assert_int_equal(pulse_bytes_size(results[i].value), strlen(before));
+    assert_memory_equal(pulse_bytes_data(results[i].value), before, strlen(before));
+    pulse_bytes_unref(results[i].value);
+  }
+  assert_ok(pulse_map_wait_revision(map, SETS + 1, TS_DEADLINE_MS, fx_err()));
+  assert_string_equal(ts_reply_text(fx_redis(fx, "HGET map:m:content =rev")), "2501");
+  /* What was published, and what the hash has. */
+  pulse_map *maps[] = {map, fx_map(fx, "m", NULL, NULL)};
+  assert_int_equal(pulse_map_size(maps[0]), pulse_map_size(maps[1]));
+  for (int i = 0; i < SETS; ++i) {
+    int last = i;
+    for (int j = i + 1; j < SETS; ++j) {
+      if (strcmp(keys[j], keys[i]) == 0) last = j;
+    }
+    for (size_t j = 0; j < 2; ++j) {
+      char buffer[8];
+      size_t size = 0;
+      assert_int_equal(
+          pulse_map_get_copy(maps[j], keys[i], strlen(keys[i]), buffer, sizeof buffer, &size),
+          PULSE_OK);
+      assert_int_equal(size, strlen(values[last]));
+      assert_memory_equal(buffer, values[last], size);
+    }
+  }
+}
+
 static void a_batch_is_all_or_nothing(void **state) {
   fixture *fx = *state;
   pulse_map *map = fx_map(fx, "m", NULL, NULL);
@@ -440,6 +498,7 @@ int main(void) {
       BOTH_DRIVERS(writes_that_wait_leave_together),
       BOTH_DRIVERS(a_write_that_is_refused_fails_alone),
       BOTH_DRIVERS(a_map_can_show_writes_before_they_complete),
+      BOTH_DRIVERS(a_batch_of_many_sets_is_as_if_one_after_the_other),
       BOTH_DRIVERS(a_batch_is_all_or_nothing),
       BOTH_DRIVERS(what_cannot_be_written_is_refused),
       BOTH_DRIVERS(a_replica_answers_reads),
