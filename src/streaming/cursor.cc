@@ -1,9 +1,33 @@
 #include "streaming/cursor.h"
 
+#include "scripts.h"
+
 namespace pulseengine {
 
+void ask_stream_state(CommandWriter& writer, StreamQuestion how, bool eval, std::string_view key) {
+  if (how == StreamQuestion::info) {
+    writer.command("XINFO", "STREAM", key);
+    return;
+  }
+  writer.begin_script(scripts::stream_info, eval, 1, 0);
+  writer.arg(key);
+}
+
+bool question_refused(const Error& error) {
+  return error.code() == PULSE_ERR_PERMISSION ||
+         error.message().find("unknown command") != std::string_view::npos;
+}
+
 Error parse_stream_state(Reply& reply, StreamState* state) {
-  const ReplyNode head = reply.next();
+  ReplyNode head = reply.next();
+  if (head.is_nil()) {  // the script's word for "no such stream"
+    *state = {};
+    return {};
+  }
+  if (head.elements() == 2 && reply.peek().is_integer()) {  // the script's [PTTL, info]
+    reply.skip();
+    head = reply.next();
+  }
   if (!head.is_array()) return unexpected_reply("XINFO STREAM", head);
   StreamState found;
   found.exists = true;

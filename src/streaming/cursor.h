@@ -7,7 +7,7 @@
 
 namespace pulseengine {
 
-// From XINFO STREAM.
+// What the server tells of a stream.
 struct StreamState {
   bool exists = false;
   uint64_t length = 0;
@@ -17,7 +17,17 @@ struct StreamState {
   uint64_t added = 0;      // entries ever
 };
 
+// How it is asked for.
+enum class StreamQuestion : uint8_t {
+  script,  // stream_info.lua: payloads stay on the server
+  info,    // XINFO STREAM, where scripts are not allowed: it brings the first and the last entry
+};
+
+void ask_stream_state(CommandWriter& writer, StreamQuestion how, bool eval, std::string_view key);
+// Takes the answer to either.
 Error parse_stream_state(Reply& reply, StreamState* state);
+// The server does not let us ask like this.
+bool question_refused(const Error& error);
 
 // What came to light.
 struct CursorNews {

@@ -6,6 +6,7 @@
 #ifndef PULSE_STREAMING_READ_LANE_H
 #define PULSE_STREAMING_READ_LANE_H
 
+#include "streaming/cursor.h"
 #include "streaming/read_lanes.h"
 
 namespace pulseengine {
@@ -31,8 +32,11 @@ struct LaneTrack : RefCounted {
   const uint32_t index;
   // A reader's cursor; for a sink of a shared lane: the newest entry before its last read.
   pulse_event_id after{0, 0};
-  bool tip_known = false;  // sinks: `after` is valid
-  bool check = false;
+  bool tip_known = false;    // sinks: `after` is valid
+  bool tip_by_text = false;  // sinks: asked for with the script's text
+  bool check = false;     // readers: to be looked at before the next read
+  bool checking = false;  // that look has not ended yet: nothing that is read counts until it has
+  StreamQuestion question = StreamQuestion::script;
   bool behind = true;    // readers: to be read without blocking first
   bool single = false;   // readers: in a command of its own, as one of several streams failed
   int64_t retry_at = 0;  // after an error
@@ -122,6 +126,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
   void cursor_replied(CursorRead& read, Reply& reply);
   void cursor_failed(CursorRead& read, const Error& error);
   void nothing_came(CursorRead& read);
+  void look_around();
   void give(LaneTrack& track, const Part& part, const Reply& entries, size_t count, bool full);
   void refresh(LaneTrack& track);
 
@@ -153,6 +158,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
   uint64_t sync_serial_ = 0;
   int64_t paused_until_ = 0;  // after an error that concerns everybody
   int64_t pause_ms_ = 0;
+  int64_t look_around_at_ = 0;
   size_t first_member_ = 0;  // whose turn it is
   size_t count_limit_ = 65536;
   size_t last_count_ = 1;

@@ -2,17 +2,24 @@
 #ifndef PULSE_STREAMING_READ_LANE_COMMANDS_H
 #define PULSE_STREAMING_READ_LANE_COMMANDS_H
 
+#include "scripts.h"
 #include "streaming/read_lane.h"
 
 namespace pulseengine {
 
-// XINFO STREAM, right before a read.
+// A look at the state of a reader's stream, right before a read.
 class ReadLane::Check final : public LaneCommand {
  public:
   Check(ReadLane& lane, LaneTrack& track)
-      : LaneCommand(lane), track_(Ref<LaneTrack>::share(&track)) {}
+      : LaneCommand(lane), how(track.question), track_(Ref<LaneTrack>::share(&track)) {}
+
+  const StreamQuestion how;
+
   void format(CommandWriter& writer) override {
-    writer.command("XINFO", "STREAM", track_->feed->key);
+    ask_stream_state(writer, how, eval, track_->feed->key);
+  }
+  const Script* script() const override {
+    return how == StreamQuestion::script ? &scripts::stream_info : nullptr;
   }
   void replied(Reply& reply) override { lane_->checked(*this, &reply, Error()); }
   void failed(const Error& error) override { lane_->checked(*this, nullptr, error); }
@@ -22,14 +29,18 @@ class ReadLane::Check final : public LaneCommand {
   const Ref<LaneTrack> track_;
 };
 
-// The newest entry of a sink's stream.
+// The newest id of a sink's stream.
 class ReadLane::Tip final : public LaneCommand {
  public:
   Tip(ReadLane& lane, LaneTrack& track)
       : LaneCommand(lane), track_(Ref<LaneTrack>::share(&track)) {}
+
+  bool by_text = false;  // the script's text was sent at first, not only after NOSCRIPT
+
   void format(CommandWriter& writer) override {
-    writer.command("XREVRANGE", track_->feed->key, "+", "-", "COUNT", 1);
+    ask_stream_state(writer, StreamQuestion::script, eval, track_->feed->key);
   }
+  const Script* script() const override { return &scripts::stream_info; }
   void replied(Reply& reply) override { lane_->tip_replied(*this, &reply); }
   void failed(const Error&) override { lane_->tip_replied(*this, nullptr); }
   LaneTrack& track() { return *track_; }

@@ -9,6 +9,7 @@ namespace {
 constexpr size_t kMaxStreamsPerRead = 1000;  // of one reader that is behind
 constexpr int64_t kFirstBackoffMs = 100;
 constexpr int64_t kMaxBackoffMs = 5000;
+constexpr int64_t kLookAroundMs = 1000;
 
 // Errors that say nothing of a single stream.
 bool concerns_everybody(const Error& error) {
@@ -67,6 +68,7 @@ bool ReadLane::begin_behind(LaneMember& member, int64_t now, size_t* budget) {
 void ReadLane::begin_check(LaneTrack& track) {
   submit(make_ref<Check>(*this, track));
   track.check = false;
+  track.checking = true;
 }
 
 // Lists the streams of all members that have nothing else to do than to wait.
@@ -144,13 +146,22 @@ void ReadLane::begin_union(bool blocking) {
 void ReadLane::checked(Check& check, Reply* reply, const Error& error) {
   if (!ended(check)) return;
   LaneTrack& track = check.track();
-  if (track.member == nullptr || (reply == nullptr && (error.flags() & PULSE_ERROR_SERVER) == 0)) {
+  if (track.member == nullptr) return;
+  const bool unanswered = reply == nullptr && (error.flags() & PULSE_ERROR_SERVER) == 0;
+  const bool refused =
+      reply == nullptr && check.how == StreamQuestion::script && question_refused(error);
+  if (unanswered || refused) {
+    // Asked anew, and read anew after that: it has to come before what is read.
+    if (refused) track.question = StreamQuestion::info;
+    track.check = track.behind = true;
     return;
   }
   try {
     track.member->cursor->checked(track.index, reply, error);
+    track.checking = false;
   } catch (const std::bad_alloc&) {
     // The reader still wants it.
+    paused_until_ = monotonic_ms() + 10;
   }
   refresh(track);
 }
@@ -168,6 +179,10 @@ void ReadLane::refresh(LaneTrack& track) {
 void ReadLane::give(LaneTrack& track, const Part& part, const Reply& entries, size_t count,
                     bool full) {
   if (track.member == nullptr || track.member->cursor == nullptr) return;
+  if (track.checking) {
+    track.behind = true;
+    return;
+  }
   bool took_all = false;
   try {
     Reply copy = entries;
@@ -189,6 +204,7 @@ void ReadLane::cursor_replied(CursorRead& read, Reply& reply) {
     part.track->single = false;
     part.track->retry_at = part.track->backoff_ms = 0;
   }
+  if (read.united) look_around();
   const ReplyNode head = reply.next();
   if (!head.is_array() || head.elements() == 0) {
     nothing_came(read);
@@ -229,7 +245,20 @@ void ReadLane::nothing_came(CursorRead& read) {
   for (size_t i = 0; i < members_.size(); i++) {
     Ref<LaneMember> member = members_[i];
     member->has_news = true;  // sinks of a shared lane look for themselves now and then
-    if (member->cursor != nullptr && member->room > 0) member->cursor->idle();
+  }
+}
+
+// A stream that is made anew with lower ids (FLUSHALL and explicit ids, a server whose clock went
+// back, an older backup) has nothing behind its readers' cursors.  No read brings that to light, so
+// readers look at streams that are silent: of whoever shares the lane, but seldom, however short
+// the reads are.
+void ReadLane::look_around() {
+  const int64_t now = monotonic_ms();
+  if (now < look_around_at_) return;
+  look_around_at_ = now + kLookAroundMs;
+  for (size_t i = 0; i < members_.size(); i++) {
+    Ref<LaneMember> member = members_[i];
+    if (member->cursor != nullptr && member->room > 0) member->cursor->look_around();
   }
 }
 

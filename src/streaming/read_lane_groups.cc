@@ -27,7 +27,11 @@ bool ReadLane::begin_group(LaneMember& member, bool blocking) {
   auto command = make_ref<GroupRead>(*this, member);
   command->tracks.reserve(member.tracks.size());
   for (const auto& [index, track] : member.tracks) {
-    if (!blocking) submit(make_ref<Tip>(*this, *track));
+    if (!blocking) {
+      auto tip = make_ref<Tip>(*this, *track);
+      tip->eval = tip->by_text = std::exchange(track->tip_by_text, false);
+      submit(std::move(tip));
+    }
     command->tracks.push_back(track);
     track->round = round_;
   }
@@ -51,10 +55,15 @@ bool ReadLane::begin_group(LaneMember& member, bool blocking) {
 void ReadLane::tip_replied(Tip& tip, Reply* reply) {
   if (!ended(tip)) return;
   LaneTrack& track = tip.track();
-  track.tip_known = reply != nullptr;
-  track.after = {0, 0};
-  if (reply == nullptr || reply->next().elements() == 0 || reply->next().elements() == 0) return;
-  if (!parse_id(reply->next().text, &track.after)) track.tip_known = false;
+  StreamState state;
+  track.tip_known = reply != nullptr && parse_stream_state(*reply, &state).ok();
+  track.after = state.last_generated;
+  if (tip.eval && !tip.by_text && track.member != nullptr) {
+    // The server had forgotten the script: the answer is of a time after the read that it was to
+    // precede.  Both once more, and this time it cannot happen.
+    track.tip_by_text = true;
+    track.member->has_news = true;
+  }
 }
 
 void ReadLane::group_replied(GroupRead& read, Reply& reply) {

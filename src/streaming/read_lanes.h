@@ -72,15 +72,15 @@ class CursorReads {
   // Entries, as for GroupReads; they may hold ids <= after.  False if it did not take all.
   // `after`: where the read began; when the cursor is behind that by now, nothing may be taken.
   virtual bool read(uint32_t index, const pulse_event_id& after, Reply& reply, size_t count) = 0;
-  // The reply to XINFO STREAM, which was sent right before the read, or null if it failed.
+  // The reply to ask_stream_state(), which was sent right before the read, or null if it failed.
   virtual void checked(uint32_t index, Reply* reply, const Error& error) = 0;
   // One stream cannot be read, or nothing at all can; it is tried again after a back-off.
   virtual void read_failed(uint32_t index, const Error& error) = 0;
   virtual void reads_failed(const Error& error) = 0;
   // A read that includes all wants of this moment was handed to the connection.
   virtual void reading() = 0;
-  // Nothing came within block_ms.
-  virtual void idle() = 0;
+  // Now and then: time to look at streams from which nothing comes.
+  virtual void look_around() = 0;
   virtual void lane_ready() = 0;
   virtual void lane_lost(const Error& error) = 0;
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "scripts.h"
+
 namespace pulseengine {
 namespace {
 
 constexpr int64_t kFirstBackoffMs = 100;
 constexpr int64_t kMaxBackoffMs = 5000;
-constexpr size_t kIdleChecks = 16;  // streams looked at after a read that brought nothing
+constexpr size_t kLooks = 16;  // silent streams that are looked at in one go
 
 }  // namespace
 
@@ -24,6 +26,7 @@ struct Reader::Source : Allocated {
   bool fixed = false;      // the cursor is valid
   bool resolving = false;  // a command for that is out
   bool check = false;      // to be looked at before the next read
+  bool silent = false;     // it has brought nothing for a while
   bool opening = false;    // READY waits for it
   int64_t retry_at = 0;
   int64_t backoff_ms = 0;
@@ -198,27 +201,60 @@ void Reader::take_source(Ref<Stream> stream, const ReadStart& start, Ref<Operati
 void Reader::resolve(Source& source) {
   if (source.resolving || source.fixed) return;
   if (!engine_->server_is_ready()) return;  // server_ready() comes back here
-  const uint32_t index = source.index;
-  auto* stream = source.stream.get();
-  auto command = make_call(
-      this, nullptr, true, engine_->config().command_timeout_ms,
-      [stream = Ref<Stream>::share(stream)](CommandWriter& writer, bool) {
-        writer.command("XINFO", "STREAM", stream->key());
-      },
-      [this, index](const Error& error, Reply* reply) { resolved(index, true, error, reply); });
-  if (stream->connection().submit(std::move(command)).ok()) source.resolving = true;
+  source.resolving = ask_state(source, StreamQuestion::script);
 }
 
-void Reader::resolved(uint32_t index, bool by_info, const Error& error, Reply* reply) {
+bool Reader::ask_state(Source& source, StreamQuestion how) {
+  auto command = make_call(
+      this, how == StreamQuestion::script ? &scripts::stream_info : nullptr, true,
+      engine_->config().command_timeout_ms,
+      [stream = source.stream, how](CommandWriter& writer, bool eval) {
+        ask_stream_state(writer, how, eval, stream->key());
+      },
+      [this, index = source.index, how](const Error& error, Reply* reply) {
+        state_came(index, how, error, reply);
+      });
+  return source.stream->connection().submit(std::move(command)).ok();
+}
+
+// Where XINFO is not allowed.
+bool Reader::ask_newest(Source& source) {
+  auto command = make_call(
+      this, nullptr, true, engine_->config().command_timeout_ms,
+      [stream = source.stream](CommandWriter& writer, bool) {
+        writer.command("XREVRANGE", stream->key(), "+", "-", "COUNT", 1);
+      },
+      [this, index = source.index](const Error& error, Reply* reply) {
+        newest_came(index, error, reply);
+      });
+  return source.stream->connection().submit(std::move(command)).ok();
+}
+
+void Reader::state_came(uint32_t index, StreamQuestion how, const Error& error, Reply* reply) {
   auto at = sources_.find(index);
   if (at == sources_.end() || at->second->fixed) return;
   Source& source = *at->second;
-  source.resolving = false;
+  if (reply == nullptr && question_refused(error)) {
+    source.resolving = how == StreamQuestion::script ? ask_state(source, StreamQuestion::info)
+                                                     : ask_newest(source);
+    return;
+  }
   StreamState state;
   Error problem = error;
-  if (by_info && reply != nullptr) {
+  if (reply != nullptr) {
     problem = parse_stream_state(*reply, &state);
-  } else if (reply != nullptr) {  // XREVRANGE
+  } else if (error.message().find("no such key") != std::string_view::npos) {
+    problem = Error();
+  }
+  resolved(source, problem, state);
+}
+
+void Reader::newest_came(uint32_t index, const Error& error, Reply* reply) {
+  auto at = sources_.find(index);
+  if (at == sources_.end() || at->second->fixed) return;
+  StreamState state;
+  Error problem = error;
+  if (reply != nullptr) {
     state.exists = true;
     if (reply->next().elements() > 0) {
       reply->next();
@@ -226,27 +262,18 @@ void Reader::resolved(uint32_t index, bool by_info, const Error& error, Reply* r
         problem = Error(PULSE_ERR_PROTOCOL, "XREVRANGE: unexpected reply");
       }
     }
-  } else if (error.message().find("no such key") != std::string_view::npos) {
-    problem = Error();
   }
-  if (problem.ok()) {
-    source.cursor.start_newest(state);
-    start_fixed(source);
+  resolved(*at->second, problem, state);
+}
+
+void Reader::resolved(Source& source, const Error& error, const StreamState& state) {
+  source.resolving = false;
+  if (!error.ok()) {
+    retry_resolve(source, error);
     return;
   }
-  const bool refused = problem.code() == PULSE_ERR_PERMISSION ||
-                       problem.message().find("unknown command") != std::string_view::npos;
-  if (by_info && refused) {
-    auto command = make_call(
-        this, nullptr, true, engine_->config().command_timeout_ms,
-        [stream = source.stream](CommandWriter& writer, bool) {
-          writer.command("XREVRANGE", stream->key(), "+", "-", "COUNT", 1);
-        },
-        [this, index](const Error& e, Reply* r) { resolved(index, false, e, r); });
-    if (source.stream->connection().submit(std::move(command)).ok()) source.resolving = true;
-    return;
-  }
-  retry_resolve(source, problem);
+  source.cursor.start_newest(state);
+  start_fixed(source);
 }
 
 void Reader::retry_resolve(Source& source, const Error& error) {
@@ -434,6 +461,7 @@ bool Reader::read(uint32_t index, const pulse_event_id& after, Reply& reply, siz
     source.cursor = cursor;
   }
   source.last_error = last_error_ = PULSE_OK;
+  source.silent = false;
   if (entries >= limit) source.check = true;  // it lags: entries may be trimmed ahead of it
   const int64_t room = options_.buffer < 0 ? INT64_MAX : options_.buffer - untaken_.load();
   const int64_t room_bytes =
@@ -517,17 +545,19 @@ void Reader::read_failed(uint32_t index, const Error& error) {
 
 void Reader::reads_failed(const Error& error) { tell_error(nullptr, &last_error_, error); }
 
-// Nothing came for a while: a look at some of the streams, in turn, finds those that were made
-// anew with lower ids.
-void Reader::idle() {
-  auto at = sources_.lower_bound(next_idle_check_);
-  for (size_t i = 0; i < std::min(kIdleChecks, sources_.size()); i++) {
+// A look at some of the streams that have brought nothing since the last call, in turn.
+void Reader::look_around() {
+  auto at = sources_.lower_bound(next_look_);
+  size_t looks = 0;
+  for (size_t i = 0; i < sources_.size() && looks < kLooks; i++, ++at) {
     if (at == sources_.end()) at = sources_.begin();
-    at->second->check = true;
-    ++at;
+    Source& source = *at->second;
+    if (!std::exchange(source.silent, true)) continue;
+    source.check = true;
+    looks++;
   }
-  next_idle_check_ = at == sources_.end() ? 0 : at->first;
-  if (!sources_.empty()) ReadLanes::of(*engine_).changed(*this);
+  next_look_ = at == sources_.end() ? 0 : at->first;
+  if (looks > 0) ReadLanes::of(*engine_).changed(*this);
 }
 
 void Reader::lane_ready() {

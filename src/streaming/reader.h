@@ -72,7 +72,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   void read_failed(uint32_t index, const Error& error) override;
   void reads_failed(const Error& error) override;
   void reading() override;
-  void idle() override;
+  void look_around() override;
   void lane_ready() override;
   void lane_lost(const Error& error) override;
 
@@ -81,7 +81,11 @@ class Reader final : public Child, public Deliverer, CursorReads {
   void drop_source(const String& key, const Ref<Operation>& operation);
   void erase_source(Source& source);
   void resolve(Source& source);
-  void resolved(uint32_t index, bool by_info, const Error& error, Reply* reply);
+  bool ask_state(Source& source, StreamQuestion how);
+  bool ask_newest(Source& source);
+  void state_came(uint32_t index, StreamQuestion how, const Error& error, Reply* reply);
+  void newest_came(uint32_t index, const Error& error, Reply* reply);
+  void resolved(Source& source, const Error& error, const StreamState& state);
   void retry_resolve(Source& source, const Error& error);
   void resolve_all();
   void start_fixed(Source& source);
@@ -119,7 +123,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   Map<uint32_t, Owned<Source>> sources_;
   HashMap<String, uint32_t> by_key_;
   uint32_t next_index_ = 1;
-  uint32_t next_idle_check_ = 0;
+  uint32_t next_look_ = 0;  // the stream whose turn it is to be looked at
   Timer retry_timer_;
   bool begun_ = false;
   bool ended_ = false;

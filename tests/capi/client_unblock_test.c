@@ -1,5 +1,5 @@
 /* reader.h, sink.h: block_ms.  Where an ACL forbids CLIENT UNBLOCK, readers and sinks work all the
- * same; changes wait until a read has ended by itself. */
+ * same; changes wait until a read has ended by itself.  Readers work without scripts, too. */
 #include "sink_worker.h"
 
 static const ev *message(collector *c, size_t nth) { return col_wait(c, PULSE_EVENT_MESSAGE, nth); }
@@ -122,6 +122,46 @@ static void nothing_of_client_is_needed(void **state) {
   sinks_change_when_a_read_ends_by_itself(*state, "", 1);
 }
 
+/* Gaps come before what follows them, and "newest" is fixed, as if scripts were allowed. */
+static void readers_need_no_scripts(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = as_limited_user(fx, " -@scripting", 2);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  for (int i = 1; i <= 10; ++i) fx_redis(fx, "XADD pulse:stream:s %d-0 n n%d p x", i, i);
+  fx_redis(fx, "XTRIM pulse:stream:s MAXLEN 3");
+  collector *c = fx_collector(fx), *newest = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  fx_reader(fx, stream, &options, newest);
+  options.start = PULSE_START_AFTER;
+  options.start_id.ms = 2;
+  fx_reader(fx, stream, &options, c);
+  message(c, 2);
+  fx_redis(fx, "XADD pulse:stream:s 11-0 n n11 p x");
+  assert_string_equal(message(newest, 0)->name, "n11");
+  assert_string_equal(message(c, 3)->name, "n11");
+  assert_string_equal(message(c, 0)->name, "n8");
+  assert_int_equal(col_at(c, 1)->kind, PULSE_EVENT_GAP);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_READ_ERROR), 0);
+}
+
+/* Where not even XINFO is allowed there are no gaps; all else works. */
+static void readers_need_no_info(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = as_limited_user(fx, " -xinfo", 2);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  fx_redis(fx, "XADD pulse:stream:s 1-0 n n1 p x");
+  collector *c = fx_collector(fx), *oldest = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  fx_reader(fx, stream, &options, c);
+  options.start = PULSE_START_OLDEST;
+  fx_reader(fx, stream, &options, oldest);
+  fx_redis(fx, "XADD pulse:stream:s 2-0 n n2 p x");
+  assert_string_equal(message(c, 0)->name, "n2");
+  assert_string_equal(message(oldest, 0)->name, "n1");
+  assert_string_equal(message(oldest, 1)->name, "n2");
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_READ_ERROR), 0);
+}
+
 static bool server_has_acl(void) {
   ts_server *server = ts_server_start(NULL);
   bool has = server != NULL && ts_server_has_command(server, "ACL");
@@ -136,6 +176,8 @@ int main(void) {
       BOTH_DRIVERS(sinks_with_connections_of_their_own_need_no_unblock),
       BOTH_DRIVERS(sinks_that_share_need_no_unblock),
       BOTH_DRIVERS(nothing_of_client_is_needed),
+      BOTH_DRIVERS(readers_need_no_scripts),
+      BOTH_DRIVERS(readers_need_no_info),
   };
   return cmocka_run_group_tests_name("client_unblock", tests, start_servers, stop_servers);
 }

@@ -188,8 +188,6 @@ static void a_paused_sink_does_not_stop_the_others(void **state) {
   assert_string_equal(message(first.c, 1)->name, "late");
 }
 
-/* --- what goes wrong for one, and for all ----------------------------------- */
-
 /* How often the server has executed a command. */
 static int64_t calls_of(fixture *fx, const char *command) {
   ts_reply *reply = ts_command(fx->server, "INFO", "commandstats", NULL);
@@ -200,6 +198,44 @@ static int64_t calls_of(fixture *fx, const char *command) {
   ts_reply_free(reply);
   return calls;
 }
+
+/* Before each read for a sink of a shared connection its streams are looked at: their ids. */
+static void looks_of_idle_sinks_are_small(void **state) {
+  fixture *fx = *state;
+  enum { kSize = 1 << 20, kReads = 8 };
+  pulse_engine *engine = with_connections(fx, 1);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s1", NULL);
+  char *payload = calloc(1, kSize);
+  assert_non_null(payload);
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, payload, kSize, NULL, NULL, TS_DEADLINE_MS, fx_err()));
+  free(payload);
+  pulse_engine_metrics before = {.size = sizeof before}, after = {.size = sizeof after};
+  assert_ok(pulse_engine_get_metrics(engine, &before));
+  pulse_sink_options options = blocking(50);
+  start_worker(fx, engine, 1, &options);
+  start_worker(fx, engine, 2, &options);
+  int64_t reads = calls_of(fx, "xreadgroup");
+  fx_until(fx, calls_of(fx, "xreadgroup") >= reads + kReads);
+  assert_ok(pulse_engine_get_metrics(engine, &after));
+  assert_in_range(after.bytes_received - before.bytes_received, 1, kSize / 2);
+}
+
+/* Also when the server forgets, between two reads, how it is done. */
+static void sinks_that_share_outlive_script_flush(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 1);
+  pulse_sink_options options = blocking(kLongMs);
+  worker first = start_worker(fx, engine, 1, &options);
+  worker second = start_worker(fx, engine, 2, &options);
+  for (size_t n = 0; n < 20; ++n) {
+    fx_redis(fx, "SCRIPT FLUSH");
+    one_more(fx, &first, n);
+    one_more(fx, &second, n);
+  }
+}
+
+/* --- what goes wrong for one, and for all ----------------------------------- */
 
 static void a_key_of_another_type_harms_its_own_sink_only(void **state) {
   fixture *fx = *state;
@@ -287,6 +323,8 @@ int main(void) {
       BOTH_DRIVERS(who_comes_and_goes_need_not_wait_for_the_others),
       BOTH_DRIVERS(what_comes_while_a_sink_joins_is_not_overlooked),
       BOTH_DRIVERS(a_paused_sink_does_not_stop_the_others),
+      BOTH_DRIVERS(looks_of_idle_sinks_are_small),
+      BOTH_DRIVERS(sinks_that_share_outlive_script_flush),
       BOTH_DRIVERS(a_key_of_another_type_harms_its_own_sink_only),
       BOTH_DRIVERS(a_destroyed_group_is_made_anew_beside_others),
       BOTH_DRIVERS(lost_connections_are_lost_for_none),

@@ -194,6 +194,130 @@ static void trimming_of_what_was_seen_is_no_gap(void **state) {
   assert_int_equal(gap->count, 0);
 }
 
+/* --- what an idle reader costs --------------------------------------------- */
+
+/* How often the server has executed a command, within scripts too. */
+static int64_t calls_of(fixture *fx, const char *command) {
+  ts_reply *reply = ts_command(fx->server, "INFO", "commandstats", NULL);
+  char field[48];
+  int64_t calls = 0;
+  snprintf(field, sizeof field, "cmdstat_%s", command);
+  for (const char *at = ts_reply_text(reply); (at = strstr(at, field)) != NULL; at++) {
+    at += strlen(field);
+    /* From Redis 7 on with its second word. */
+    if (*at == ':' || *at == '|') calls += atoll(strchr(at, '=') + 1);
+  }
+  ts_reply_free(reply);
+  return calls;
+}
+
+/* A reader that has nothing to read looks at its streams now and then, and leaves their payloads
+ * on the server. */
+static void looks_of_an_idle_reader_are_small(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = fx_ready(fx, NULL);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  enum { kSize = 1 << 20, kLooks = 3 };
+  char *payload = calloc(1, kSize);
+  assert_non_null(payload);
+  assert_ok(
+      pulse_stream_add_wait(stream, "n", 1, payload, kSize, NULL, NULL, TS_DEADLINE_MS, fx_err()));
+  free(payload);
+  pulse_engine_metrics before = {.size = sizeof before}, after = {.size = sizeof after};
+  assert_ok(pulse_engine_get_metrics(engine, &before));
+  fx_redis(fx, "CONFIG RESETSTAT");
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = 50;
+  fx_reader(fx, stream, &options, fx_collector(fx));
+  fx_until(fx, calls_of(fx, "xinfo") >= kLooks);
+  assert_ok(pulse_engine_get_metrics(engine, &after));
+  assert_in_range(after.bytes_received - before.bytes_received, 1, 65536);
+}
+
+/* Reads that find nothing may be many; looks are one a second. */
+static void an_idle_reader_looks_seldom(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  fx_add(stream, "n", "p");
+  fx_redis(fx, "CONFIG RESETSTAT");
+  int64_t begin = ts_now_ms();
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = 1;
+  fx_reader(fx, stream, &options, fx_collector(fx));
+  fx_until(fx, calls_of(fx, "xread") >= 100);
+  int64_t looks = calls_of(fx, "xinfo");
+  /* One for the start, one that is due at once. */
+  assert_in_range(looks, 1, 3 + (ts_now_ms() - begin) / 1000);
+}
+
+/* Without a look, a stream that begins anew with lower ids would be silent for ever. */
+static void lower_ids_are_found_while_connected(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  collector *c = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = 50;
+  raw_add(fx, 100, 103);
+  fx_reader(fx, stream, &options, c);
+  raw_add(fx, 103, 105);
+  assert_numbers(c, 103, 0, 2);
+  fx_redis(fx, "DEL pulse:stream:s");
+  raw_add(fx, 10, 12);
+  col_wait(c, PULSE_EVENT_RECREATED, 0);
+  assert_numbers(c, 10, 2, 2);
+  fx_redis(fx, "FLUSHALL");
+  raw_add(fx, 0, 1);
+  col_wait(c, PULSE_EVENT_RECREATED, 1);
+  assert_numbers(c, 0, 4, 1);
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 0);
+}
+
+/* Also when others, who share the connection, always have something to read. */
+static void lower_ids_are_found_beside_a_busy_reader(void **state) {
+  fixture *fx = *state;
+  pulse_stream *busy = fx_stream(fx, "busy", NULL);
+  collector *c = fx_collector(fx), *others = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = -1;
+  fx_reader(fx, busy, &options, others);
+  fx_reader(fx, fx_stream(fx, "s", NULL), &options, c);
+  raw_add(fx, 100, 101);
+  assert_numbers(c, 100, 0, 1);
+  fx_redis(fx, "DEL pulse:stream:s");
+  raw_add(fx, 0, 1);
+  size_t added = 0;
+  int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  while (col_count_kind(c, PULSE_EVENT_RECREATED) == 0) {
+    if (ts_now_ms() > end) fail_msg("never found");
+    fx_add(busy, "n", "p");
+    col_wait(others, PULSE_EVENT_MESSAGE, added++);
+  }
+  assert_numbers(c, 0, 1, 1);
+}
+
+/* The server has forgotten the script when the look is to come before what is read. */
+static void a_gap_is_told_after_script_flush(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  pulse_stream_info info = {.size = sizeof info};
+  assert_ok(pulse_stream_info_wait(stream, &info, TS_DEADLINE_MS, fx_err()));
+  raw_add(fx, 0, 10);
+  fx_redis(fx, "XTRIM pulse:stream:s MAXLEN 3");
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.start = PULSE_START_AFTER;
+  options.start_id.ms = 2;
+  for (int i = 0; i < 3; ++i) {
+    collector *c = fx_collector(fx);
+    if (i > 0) fx_redis(fx, "SCRIPT FLUSH");
+    fx_reader(fx, stream, &options, c);
+    assert_numbers(c, 7, 0, 3);
+    assert_int_equal(col_count_kind(c, PULSE_EVENT_GAP), 1);
+    assert_int_equal(col_at(c, 0)->kind, PULSE_EVENT_READY);
+    assert_int_equal(col_at(c, 1)->kind, PULSE_EVENT_GAP);
+    assert_int_equal(col_at(c, 1)->id_end.ms, 8);
+  }
+}
+
 /* --- streams that vanish --------------------------------------------------- */
 
 static int64_t server_ms(fixture *fx) {
@@ -294,6 +418,11 @@ int main(void) {
       PROXY_BOTH(a_silent_connection_is_noticed),
       PROXY_BOTH(what_was_trimmed_unread_is_a_gap),
       PROXY_BOTH(trimming_of_what_was_seen_is_no_gap),
+      BOTH_DRIVERS(looks_of_an_idle_reader_are_small),
+      BOTH_DRIVERS(an_idle_reader_looks_seldom),
+      BOTH_DRIVERS(lower_ids_are_found_while_connected),
+      BOTH_DRIVERS(lower_ids_are_found_beside_a_busy_reader),
+      BOTH_DRIVERS(a_gap_is_told_after_script_flush),
       BOTH_DRIVERS(a_deleted_stream_is_read_when_it_comes_back),
       BOTH_DRIVERS(reading_errors_are_told_and_tried_again),
       BOTH_DRIVERS(a_reader_that_cannot_begin_says_why),
