@@ -27,7 +27,11 @@ bool hopeless(const Error& error) {
   }
 }
 
-// One change of the engine's state.
+bool same(const Error& a, const Error& b) {
+  return a.code() == b.code() && a.message() == b.message();
+}
+
+// One change of the engine's state, or of what keeps it there.
 class StateEvent final : public Delivery {
  public:
   StateEvent(Ref<SharedTarget> target, pulse_engine_state state, const Error& error)
@@ -720,14 +724,21 @@ void Engine::connection_ready(Connection&) {
 
 void Engine::connection_lost(Connection&, const Error& error) {
   bool was_ready = ready_.load();
+  bool news;
   {
     std::lock_guard<std::mutex> lock(server_mutex_);
+    news = !same(connect_error_, error);
     connect_error_ = error;
     ready_.store(false, std::memory_order_release);
     if (hopeless(error)) ready_signal_->set(error);
   }
   if (!was_ready) {
-    if (error.code() != PULSE_ERR_CLOSED) log(PULSE_LOG_INFO, error.message());
+    if (error.code() == PULSE_ERR_CLOSED) return;
+    log(PULSE_LOG_INFO, error.message());
+    // A first connection that fails is told; not each attempt, but each reason.
+    if (news && state_.load() == PULSE_ENGINE_CONNECTING) {
+      change_state(PULSE_ENGINE_CONNECTING, error);
+    }
     return;
   }
   change_state(PULSE_ENGINE_LOST, error);
@@ -796,7 +807,7 @@ void Engine::change_state(pulse_engine_state state, const Error& error) {
   state_.store(state);
   switch (state) {
     case PULSE_ENGINE_CONNECTING:
-      log(PULSE_LOG_DEBUG, "connecting");
+      if (error.ok()) log(PULSE_LOG_DEBUG, "connecting");
       break;
     case PULSE_ENGINE_READY:
       log(PULSE_LOG_INFO, "connected");

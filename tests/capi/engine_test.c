@@ -60,6 +60,60 @@ static void it_connects_when_the_server_comes(void **state) {
   ts_server_free(server);
 }
 
+static void count_lines(pulse_log_level level, const char *text, size_t size, void *count) {
+  (void)level, (void)text, (void)size;
+  __atomic_add_fetch((uint64_t *)count, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The last CONNECTING event, once it has this status. */
+static const ev *wait_connecting(fixture *fx, collector *c, pulse_status status) {
+  fx_until(fx, col_count(c) > 0 && col_at(c, col_count(c) - 1)->status == status);
+  const ev *last = col_at(c, col_count(c) - 1);
+  assert_int_equal(last->state, PULSE_ENGINE_CONNECTING);
+  return last;
+}
+
+static void a_first_connection_that_fails_is_told_reason_by_reason(void **state) {
+  fixture *fx = *state;
+  static const ts_server_options server_options = {.tcp = 1, .password = "right"};
+  ts_server *server = ts_server_start(&server_options);
+  assert_non_null(server);
+  assert_int_equal(ts_server_kill(server), 1);
+  char url[64];
+  snprintf(url, sizeof url, "redis://:wr0ng@127.0.0.1:%d", ts_server_port(server));
+  uint64_t attempts = 0; /* that have failed; each leaves a line in the log */
+  collector *c = fx_collector(fx);
+  pulse_engine_options options = fx_options(fx);
+  options.url = url;
+  options.reconnect_max_ms = 20;
+  options.state_target = col_target(c, 5);
+  options.log = count_lines;
+  options.log_user_data = &attempts;
+  options.log_level = PULSE_LOG_INFO;
+  pulse_engine *engine = fx_open(fx, &options);
+  const ev *e = wait_connecting(fx, c, PULSE_ERR_CONNECT);
+  if (strstr(e->message, "refused") == NULL) fail_msg("message: %s", e->message);
+  fx_until(fx, __atomic_load_n(&attempts, __ATOMIC_SEQ_CST) >= 5);
+  assert_int_equal(col_count(c), 2); /* connecting; refused */
+  assert_int_equal(col_at(c, 0)->state, PULSE_ENGINE_CONNECTING);
+  assert_int_equal(col_at(c, 0)->status, PULSE_OK);
+
+  assert_int_equal(ts_server_restart(server), 1);
+  e = wait_connecting(fx, c, PULSE_ERR_AUTH);
+  assert_true(e->message_len > 0);
+  assert_null(strstr(e->message, "wr0ng"));
+  size_t told = col_count(c);
+  uint64_t before = __atomic_load_n(&attempts, __ATOMIC_SEQ_CST);
+  fx_until(fx, __atomic_load_n(&attempts, __ATOMIC_SEQ_CST) >= before + 5);
+  assert_int_equal(col_count(c), told);
+  assert_int_equal(pulse_engine_ready_wait(engine, 0, NULL), PULSE_ERR_AUTH);
+
+  ts_reply_free(ts_command(server, "CONFIG", "SET", "requirepass", "wr0ng", NULL));
+  wait_state(c, PULSE_ENGINE_READY);
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  ts_server_free(server);
+}
+
 static void ready_wait_answers_again_and_again(void **state) {
   fixture *fx = *state;
   pulse_engine *engine = fx_ready(fx, NULL);
@@ -608,6 +662,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(open_needs_no_server),
       BOTH_DRIVERS(it_connects_when_the_server_comes),
+      ALL_WAYS(a_first_connection_that_fails_is_told_reason_by_reason),
       BOTH_DRIVERS(ready_wait_answers_again_and_again),
       ALL_WAYS(states_come_in_order_and_closed_is_last),
       ALL_WAYS(close_is_idempotent_and_completes_what_is_under_way),

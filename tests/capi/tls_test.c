@@ -177,6 +177,19 @@ static void another_authority_is_refused(void **state) {
   assert_says(text, "certificate is refused");
 }
 
+static void the_state_target_hears_of_a_refused_certificate(void **state) {
+  fixture *fx = *state;
+  use_server(fx, g_elsewhere);
+  collector *c = fx_collector(fx);
+  pulse_engine_options options = with_url(fx, ts_server_tls_url(g_elsewhere));
+  options.state_target = col_target(c, 0);
+  fx_open(fx, &options);
+  const ev *e = col_wait(c, PULSE_EVENT_ENGINE_STATE, 1);
+  assert_int_equal(e->state, PULSE_ENGINE_CONNECTING);
+  assert_int_equal(e->status, PULSE_ERR_TLS);
+  assert_says(e->message, "elsewhere.test");
+}
+
 static void authorities_of_the_system_do_not_know_it(void **state) {
   fixture *fx = *state;
   use_server(fx, g_secure);
@@ -324,6 +337,7 @@ int main(void) {
       BOTH_DRIVERS(nothing_is_verified_with_verify_none),
       BOTH_DRIVERS(client_certificate_and_password),
       BOTH_DRIVERS(another_authority_is_refused),
+      BOTH_DRIVERS(the_state_target_hears_of_a_refused_certificate),
       BOTH_DRIVERS(authorities_of_the_system_do_not_know_it),
       BOTH_DRIVERS(another_host_name_is_refused),
       BOTH_DRIVERS(a_missing_client_certificate_is_refused),
