@@ -51,8 +51,15 @@ Error server_error(std::string_view text) {
     return Error(PULSE_ERR_AUTH, text, PULSE_ERROR_SERVER);
   }
   // A script passes on what a command inside of it answered.
+  if (text.find("The user executing the script can't") != std::string_view::npos ||
+      text.find("ACL failure in script") != std::string_view::npos) {
+    return Error(PULSE_ERR_PERMISSION, text, PULSE_ERROR_SERVER);
+  }
   if (text.find("OOM command not allowed") != std::string_view::npos) {
     return Error(PULSE_ERR_SERVER_OOM, text, PULSE_ERROR_SERVER | PULSE_ERROR_RETRIABLE);
+  }
+  if (text.find("READONLY You can't write") != std::string_view::npos) {
+    return Error(PULSE_ERR_READONLY, text, PULSE_ERROR_SERVER | PULSE_ERROR_RETRIABLE);
   }
   if (text.find("WRONGTYPE ") != std::string_view::npos) {
     return Error(PULSE_ERR_WRONG_TYPE, text, PULSE_ERROR_SERVER);

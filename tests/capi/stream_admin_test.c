@@ -317,6 +317,35 @@ static void info_needs_a_size(void **state) {
                 pulse_stream_info_wait(stream, &info, TS_DEADLINE_MS, fx_err()));
 }
 
+/* --- a server that has become a replica ------------------------------------- */
+
+static void a_replica_refuses_and_says_so(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  pulse_event_id id, other;
+  pulse_error error = PULSE_ERROR_INIT;
+  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, &id, TS_DEADLINE_MS, fx_err()));
+  fx_redis(fx, "REPLICAOF 127.0.0.1 1"); /* nobody is there */
+  assert_status(PULSE_ERR_READONLY, pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, &other,
+                                                          TS_DEADLINE_MS, &error));
+  assert_true(error.flags & PULSE_ERROR_RETRIABLE);
+  assert_status(PULSE_ERR_READONLY,
+                pulse_stream_remove_wait(stream, &id, 1, NULL, TS_DEADLINE_MS, fx_err()));
+  assert_status(PULSE_ERR_READONLY, pulse_stream_destroy_wait(stream, TS_DEADLINE_MS, fx_err()));
+  pulse_stream_info info = {.size = sizeof info};
+  assert_ok(pulse_stream_info_wait(stream, &info, TS_DEADLINE_MS, fx_err()));
+  assert_int_equal(info.length, 1);
+
+  fx_redis(fx, "CONFIG SET replica-serve-stale-data no");
+  assert_status(PULSE_ERR_MASTERDOWN,
+                pulse_stream_info_wait(stream, &info, TS_DEADLINE_MS, &error));
+  assert_true(error.flags & PULSE_ERROR_RETRIABLE);
+
+  fx_redis(fx, "REPLICAOF NO ONE");
+  assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, &other, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_stream_destroy_wait(stream, TS_DEADLINE_MS, fx_err()));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       ALL_WAYS(a_batch_completes_once_with_a_result_each),
@@ -335,6 +364,7 @@ int main(void) {
       BOTH_DRIVERS(info_of_an_empty_stream),
       BOTH_DRIVERS(info_of_large_entries_is_small),
       BOTH_DRIVERS(info_needs_a_size),
+      BOTH_DRIVERS(a_replica_refuses_and_says_so),
   };
   return cmocka_run_group_tests_name("stream administration", tests, fx_group_setup,
                                      fx_group_teardown);

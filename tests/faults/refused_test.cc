@@ -89,6 +89,27 @@ TEST(Refused, Busy) {
   scene.finish();
 }
 
+// The server has become somebody's replica: it refuses writes, and, without its master, reads too.
+void replica_of_nobody(const char* serve_stale_data) {
+  Scene scene;
+  start_workers(scene);
+  scene.command(std::string("CONFIG SET replica-serve-stale-data ") + serve_stale_data);
+  scene.command("REPLICAOF 127.0.0.1 1");  // a port where nobody listens
+  scene.until("adds are refused", [&] { return failed_adds(scene, PULSE_ERR_READONLY) > 0; });
+  scene.order_all("publisher", "pause");
+  scene.pass(200);
+  Calm calm(scene);
+  scene.pass(2500);  // more than twice the grace period
+  calm.check("replica");
+  scene.command("REPLICAOF NO ONE");
+  scene.order_all("publisher", "go");
+  scene.progress(200);
+  scene.finish();
+}
+
+TEST(Refused, ReadOnly) { replica_of_nobody("yes"); }
+TEST(Refused, MasterDown) { replica_of_nobody("no"); }
+
 // This server knows nothing of sinks: it is for how workers start while it answers nothing else.
 TEST(Refused, Loading) {
   Scene scene;

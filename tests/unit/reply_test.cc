@@ -97,6 +97,18 @@ const Meaning kMeanings[] = {
     {"ERR Error running script (call to f_0123): @user_script:1: WRONGTYPE Operation against a key "
      "holding the wrong kind of value",
      PULSE_ERR_WRONG_TYPE, false},
+    {"ERR Error running script (call to f_0123): @user_script:1: -READONLY You can't write against "
+     "a read only replica.",
+     PULSE_ERR_READONLY, true},
+    {"ERR Error running script (call to f_0123): @user_script:1: The user executing the script "
+     "can't run this command or subcommand",
+     PULSE_ERR_PERMISSION, false},
+    // As Redis 7 does.
+    {"ERR The user executing the script can't run this command or subcommand script: 0123, on "
+     "@user_script:1.",
+     PULSE_ERR_PERMISSION, false},
+    {"ERR ACL failure in script: User x has no permissions to run the 'xinfo' command",
+     PULSE_ERR_PERMISSION, false},
 };
 
 TEST(ServerError, FirstWordsAndWhatTheyMean) {
