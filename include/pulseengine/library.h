@@ -24,7 +24,7 @@ PULSE_API pulse_status pulse_version_check(uint32_t major, uint32_t minor,
                                            uint32_t patch) PULSE_NOEXCEPT;
 
 /* 1 if this build has the feature, else 0: "tls", "local", "streaming",
- * "thread-driver", "manual-driver".  Unknown names answer 0.  Since 0.1. */
+ * "maps", "pools", "thread-driver", "manual-driver".  Unknown names answer 0.  Since 0.1. */
 PULSE_API int32_t pulse_feature_has(const char *name) PULSE_NOEXCEPT;
 
 /* The name of the index-th feature of this build, or NULL past the last one.

@@ -20,7 +20,7 @@ constexpr const char* kFeatures[] = {
 #ifdef PULSE_HAVE_TLS
     "tls",
 #endif
-    "local", "streaming", "thread-driver", "manual-driver",
+    "local", "streaming", "maps", "pools", "thread-driver", "manual-driver",
 };
 
 Bytes* core(pulse_bytes* bytes) { return reinterpret_cast<Bytes*>(bytes); }

@@ -45,8 +45,8 @@ static void features_that_are_listed_are_had(void **state) {
 
 static void features_that_are_had_are_listed(void **state) {
   (void)state;
-  static const char *const known[] = {"tls", "local", "streaming", "thread-driver",
-                                      "manual-driver"};
+  static const char *const known[] = {"tls",   "local",         "streaming",    "maps",
+                                      "pools", "thread-driver", "manual-driver"};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; ++i) {
     bool listed = false;
     for (size_t k = 0; pulse_feature_list(k) != NULL; ++k) {
@@ -55,6 +55,8 @@ static void features_that_are_had_are_listed(void **state) {
     assert_int_equal(pulse_feature_has(known[i]), listed);
   }
   assert_int_equal(pulse_feature_has("streaming"), 1);
+  assert_int_equal(pulse_feature_has("maps"), 1);
+  assert_int_equal(pulse_feature_has("pools"), 1);
   assert_int_equal(pulse_feature_has("thread-driver"), 1);
   assert_int_equal(pulse_feature_has("manual-driver"), 1);
 }
