@@ -1,5 +1,6 @@
 """The private server of local: URLs, as seen through the tool."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -32,6 +33,15 @@ class Local(unittest.TestCase):
         self.assertEqual(self.tool("local", "stop")[0]["stopped"], False)
         # The data is there again.
         self.assertEqual(self.tool("read", "s")[1]["payload"], "kept")
+
+    def test_it_prints_as_compactly_as_other_verbs(self):
+        for command in (["status"], ["ping"], ["status"], ["stop"]):
+            arguments = command if command == ["ping"] else ["local", *command]
+            done = subprocess.run([CLI, "--url", self.url, *arguments], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+            value = json.loads(done.stdout)
+            compact = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+            self.assertEqual(done.stdout, compact + "\n")
 
     def test_a_helper_that_is_missing_is_named(self):
         done = subprocess.run([CLI, "--url", self.url, "local", "status"], capture_output=True,

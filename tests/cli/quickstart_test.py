@@ -115,9 +115,13 @@ class WrongInputs(unittest.TestCase):
         self.assertIn(text, done.stderr)
 
     def test_the_script(self):
-        with tempfile.NamedTemporaryFile() as empty:
+        with tempfile.NamedTemporaryFile() as empty, tempfile.TemporaryDirectory() as directory:
+            endless = os.path.join(directory, "endless")
+            os.symlink("endless", endless)
             for arguments, code, text in (
                     (["/does/not/exist"], 1, "there is no file /does/not/exist"),
+                    ([empty.name + "/x"], 1, "/x cannot be read: Not a directory"),
+                    ([endless], 1, "cannot be read: Too many levels of symbolic links"),
                     (["/"], 1, "/ is a directory"), ([empty.name], 1, "is empty"),
                     (["--frob"], 2, "unknown option '--frob'"), (["a", "b"], 2, "only one FILE"),
                     ([""], 2, "name of the file is empty")):

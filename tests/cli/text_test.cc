@@ -75,6 +75,20 @@ TEST(Duration, RefusesAllElse) {
   }
 }
 
+TEST(Duration, TellsTooLongFromWrong) {
+  for (const char* text : {"9223372036854775808ns", "2562048h", "99999999h1m", "1h2562047h",
+                           "9999999999999999999999h", "2562047h1h0.5s"}) {
+    bool too_long = false;
+    EXPECT_EQ(parse_duration(text, &too_long), std::nullopt) << text;
+    EXPECT_TRUE(too_long) << text;
+  }
+  for (const char* text : {"", "1d", "99999999999999999999", "2562048h1x", "2562048h.s", "1s"}) {
+    bool too_long = true;
+    parse_duration(text, &too_long);
+    EXPECT_FALSE(too_long) << text;
+  }
+}
+
 TEST(Duration, MillisecondsArePositiveAndRoundedUp) {
   EXPECT_EQ(parse_positive_ms("1.5s"), 1500);
   EXPECT_EQ(parse_positive_ms("1us"), 1);

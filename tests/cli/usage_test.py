@@ -123,6 +123,28 @@ class Usage(ToolTest):
                 self.assertEqual(result.out, "")
                 self.assertRegex(result.err, r"^pulseengine: .+")
 
+    def test_an_unknown_verb_is_named(self):
+        for arguments in (["frob"], ["frob", "s", "--count", "1"], ["--timeout", "1s", "frob"],
+                          ["stream", "frob"], ["stream", "frob", "s"], ["map", "m", "frob"],
+                          ["local", "frob"]):
+            result = self.run_tool(*arguments, code=2)
+            self.assertEqual(result.err, 'pulseengine: unknown verb "frob"; see --help\n', arguments)
+
+    def test_other_wrong_words_are_no_verbs(self):
+        for arguments, said in ((["stream"], "subcommand"), (["--frob"], "--frob"),
+                                (["ping", "frob"], "frob"), (["frob", "--timeout"], "--timeout")):
+            result = self.run_tool(*arguments, code=2)
+            self.assertIn(said, result.err)
+            self.assertNotIn("unknown verb", result.err)
+
+    def test_a_duration_that_is_too_long_is_named_as_such(self):
+        for option in ("--timeout", "--grace"):
+            result = self.run_tool("sink", "s", "g", option, "99999999h", code=2)
+            self.assertEqual(result.err, "pulseengine: %s: '99999999h' is too large; the largest is "
+                                         "2562047h\n" % option)
+        self.assertIn("no positive duration", self.run_tool("ping", "--timeout", "-99999999h",
+                                                            code=2).err)
+
     def test_help_of_every_verb_is_0_on_standard_output(self):
         for verb in ([], ["stream"], ["map"], ["local"], *self.VERBS):
             done = subprocess.run([CLI, *verb, "--help"], capture_output=True, text=True)

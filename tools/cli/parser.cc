@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "commands.h"
 #include "failure.h"
@@ -202,6 +203,16 @@ void register_local(Commands* commands) {
   verb->callback([=] { commands->run = [=] { return local_stop(commands->global); }; });
 }
 
+// The word that stands where a verb should, if that is what is wrong.
+std::string unknown_verb(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const bool takes_verbs = !at->get_subcommands([](const CLI::App*) { return true; }).empty();
+  const std::vector<std::string> left = app.remaining(true);
+  if (!takes_verbs || left.empty() || left.front()[0] == '-') return {};
+  return left.front();
+}
+
 int print_man(const CLI::App& app) {
   std::cout << man_page(app) << std::flush;
   return std::cout ? kExitOk : kExitFailed;
@@ -235,6 +246,8 @@ std::function<int()> parse(int argc, char** argv) {
   try {
     app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::string verb = unknown_verb(*app);
+    if (!verb.empty()) throw Failure(kExitUsage, "unknown verb \"" + verb + "\"; see --help");
     if (error.get_exit_code() != 0) {
       throw Failure(kExitUsage, std::string(error.what()) + "; see --help");
     }

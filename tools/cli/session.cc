@@ -24,7 +24,11 @@ void log_line(pulse_log_level level, const char* text, size_t size, void*) {
 }  // namespace
 
 int64_t duration_option_ms(const std::string& option, const std::string& text) {
-  if (const auto ms = parse_positive_ms(text)) return *ms;
+  bool too_long = false;
+  if (const auto ms = parse_positive_ms(text, &too_long)) return *ms;
+  if (too_long && text[0] != '-') {
+    throw Failure(kExitUsage, option + ": '" + text + "' is too large; the largest is 2562047h");
+  }
   throw Failure(kExitUsage, option + ": '" + text +
                                 "' is no positive duration; write 250ms, 1.5s, 1m30s or 24h");
 }

@@ -126,12 +126,14 @@ size_t utf8_length(std::string_view bytes) {
 
 }  // namespace
 
-std::optional<int64_t> parse_duration(std::string_view text) {
+std::optional<int64_t> parse_duration(std::string_view text, bool* too_long) {
+  if (too_long) *too_long = false;
   const bool negative = take(&text, "-");
   if (!negative) take(&text, "+");
   if (text == "0") return 0;
   if (text.empty()) return std::nullopt;
   constexpr uint64_t kLimit = std::numeric_limits<int64_t>::max();  // ns, some 292 years
+  bool over = false;
   uint64_t total = 0;
   while (!text.empty()) {
     uint64_t whole = 0;
@@ -140,8 +142,8 @@ std::optional<int64_t> parse_duration(std::string_view text) {
     size_t digits = 0;
     for (; !text.empty() && is_digit(text[0]); text.remove_prefix(1), ++digits) {
       const uint64_t digit = static_cast<uint64_t>(text[0] - '0');
-      if (whole > (kLimit - digit) / 10) return std::nullopt;
-      whole = whole * 10 + digit;
+      over = over || whole > (kLimit - digit) / 10;
+      if (!over) whole = whole * 10 + digit;
     }
     if (take(&text, ".")) {
       for (; !text.empty() && is_digit(text[0]); text.remove_prefix(1), ++digits) {
@@ -151,18 +153,22 @@ std::optional<int64_t> parse_duration(std::string_view text) {
       }
     }
     const uint64_t unit = take_unit(&text);
-    if (digits == 0 || unit == 0 || whole > kLimit / unit) return std::nullopt;
+    if (digits == 0 || unit == 0) return std::nullopt;
+    over = over || whole > kLimit / unit;
+    if (over) continue;  // it may be no duration at all
     const uint64_t part =
         whole * unit + static_cast<uint64_t>(static_cast<double>(fraction) * (unit / scale));
-    if (part > kLimit - total) return std::nullopt;
-    total += part;
+    over = part > kLimit - total;
+    if (!over) total += part;
   }
+  if (too_long) *too_long = over;
+  if (over) return std::nullopt;
   const int64_t ns = static_cast<int64_t>(total);
   return negative ? -ns : ns;
 }
 
-std::optional<int64_t> parse_positive_ms(std::string_view text) {
-  const std::optional<int64_t> ns = parse_duration(text);
+std::optional<int64_t> parse_positive_ms(std::string_view text, bool* too_long) {
+  const std::optional<int64_t> ns = parse_duration(text, too_long);
   if (!ns || *ns <= 0) return std::nullopt;
   return *ns / 1'000'000 + (*ns % 1'000'000 != 0 ? 1 : 0);
 }

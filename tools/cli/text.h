@@ -11,11 +11,12 @@
 namespace cli {
 
 // A duration as Go writes it: "300ms", "-1.5h", "2h45m", "1.5µs", "0".  Units: ns, us (µs), ms,
-// s, m, h.  Nanoseconds, or nothing when the text is no duration or too long for 64 bits.
-std::optional<int64_t> parse_duration(std::string_view text);
+// s, m, h.  Nanoseconds, or nothing when the text is no duration or too long for 64 bits; *too_long
+// (may be null) tells which.
+std::optional<int64_t> parse_duration(std::string_view text, bool* too_long = nullptr);
 
 // A duration for an option in milliseconds: positive, and rounded up, so that 1µs is not 0.
-std::optional<int64_t> parse_positive_ms(std::string_view text);
+std::optional<int64_t> parse_positive_ms(std::string_view text, bool* too_long = nullptr);
 
 // A point in time as Unix milliseconds (digits only) or RFC 3339 ("2026-01-02T15:04:05.5Z",
 // "...+01:00").  Unix milliseconds, or nothing; times before 1970 are none.

@@ -122,7 +122,7 @@ int status(const std::string& directory) {
   bool there = find_running(directory, &paths, &socket, &control, &exit_code);
   if (exit_code != 0) return exit_code;
   if (!there) {
-    printf("{\"running\": false, \"directory\": %s}\n", json_text(paths.directory).c_str());
+    printf("{\"running\":false,\"directory\":%s}\n", json_text(paths.directory).c_str());
     return 0;
   }
   if (!get_info(&control, &info)) {
@@ -131,8 +131,8 @@ int status(const std::string& directory) {
   }
   // Not counted: this program and the supervisor.
   printf(
-      "{\"running\": true, \"directory\": %s, \"socket\": %s, \"server\": %s, \"pid\": %lld, "
-      "\"clients\": %lld, \"uptime_s\": %lld}\n",
+      "{\"running\":true,\"directory\":%s,\"socket\":%s,\"server\":%s,\"pid\":%lld,"
+      "\"clients\":%lld,\"uptime_s\":%lld}\n",
       json_text(paths.directory).c_str(), json_text(socket).c_str(),
       json_text(info.name + " " + info.version).c_str(), static_cast<long long>(info.pid),
       static_cast<long long>(info.clients - 2), static_cast<long long>(info.uptime_s));
@@ -157,7 +157,7 @@ int stop(const std::string& directory) {
     // Somebody may have started the next one already: that is not waited for.
     wait_unlocked(paths, 2000);
   }
-  printf("{\"stopped\": %s, \"directory\": %s}\n", there ? "true" : "false",
+  printf("{\"stopped\":%s,\"directory\":%s}\n", there ? "true" : "false",
          json_text(paths.directory).c_str());
   return 0;
 }
