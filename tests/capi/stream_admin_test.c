@@ -325,6 +325,7 @@ static void a_replica_refuses_and_says_so(void **state) {
   pulse_event_id id, other;
   pulse_error error = PULSE_ERROR_INIT;
   assert_ok(pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, &id, TS_DEADLINE_MS, fx_err()));
+  fx_redis(fx, "CONFIG SET replica-serve-stale-data yes");
   fx_redis(fx, "REPLICAOF 127.0.0.1 1"); /* nobody is there */
   assert_status(PULSE_ERR_READONLY, pulse_stream_add_wait(stream, "n", 1, "p", 1, NULL, &other,
                                                           TS_DEADLINE_MS, &error));
