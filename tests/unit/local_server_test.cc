@@ -731,22 +731,20 @@ TEST_F(LocalServer, SocketDirectoryAttacks) {
 TEST_F(LocalServer, StatusAndStop) {
   std::string directory = (root_ / "state/pulseengine/local").string();
   // Nothing there: that is an answer, and nothing is created by asking.
-  EXPECT_EQ(run_helper("status", ""),
-            "{\"running\": false, \"directory\": \"" + directory + "\"}\n");
-  EXPECT_EQ(run_helper("stop", ""), "{\"stopped\": false, \"directory\": \"" + directory + "\"}\n");
+  EXPECT_EQ(run_helper("status", ""), "{\"running\":false,\"directory\":\"" + directory + "\"}\n");
+  EXPECT_EQ(run_helper("stop", ""), "{\"stopped\":false,\"directory\":\"" + directory + "\"}\n");
   EXPECT_FALSE(fs::exists(root_ / "state"));
   Peer peer = connect();
   ASSERT_TRUE(peer.ready());
   pid_t server = server_pid(&peer);
   std::string status = run_helper("status", "");
-  EXPECT_EQ(status.find("{\"running\": true, \"directory\": \"" + directory + "\""), 0u) << status;
-  EXPECT_NE(status.find("\"pid\": " + std::to_string(server) + ","), std::string::npos) << status;
-  EXPECT_NE(status.find("\"clients\": 1,"), std::string::npos) << status;
+  EXPECT_EQ(status.find("{\"running\":true,\"directory\":\"" + directory + "\""), 0u) << status;
+  EXPECT_NE(status.find("\"pid\":" + std::to_string(server) + ","), std::string::npos) << status;
+  EXPECT_NE(status.find("\"clients\":1,"), std::string::npos) << status;
   EXPECT_EQ(run_helper("stop", directory),
-            "{\"stopped\": true, \"directory\": \"" + directory + "\"}\n");
+            "{\"stopped\":true,\"directory\":\"" + directory + "\"}\n");
   EXPECT_TRUE(gone(server));
-  EXPECT_EQ(run_helper("status", ""),
-            "{\"running\": false, \"directory\": \"" + directory + "\"}\n");
+  EXPECT_EQ(run_helper("status", ""), "{\"running\":false,\"directory\":\"" + directory + "\"}\n");
 }
 
 }  // namespace
