@@ -56,6 +56,19 @@ class Examples(unittest.TestCase):
         self.check("shared_counter",
                    "^allowed 100, refused 20\nrefused 120 more without asking\n$")
 
+    def test_event_sourcing(self):
+        self.check("event_sourcing", "^replayed: 504 events; 95 105 108 92; sum 400\n"
+                                     "followed: 505 events; 45 155 108 92; sum 400\n"
+                                     "another : 505 events; 45 155 108 92; sum 400\n$")
+
+    def test_checksums(self):
+        sums = {}
+        for path in ("/etc/passwd", "/etc/os-release"):
+            done = subprocess.run(["cksum", path], capture_output=True, text=True, check=True)
+            sums[path] = done.stdout.split()[0]
+        self.check("checksums", "^/etc/nonexistent: cannot be read\n" + "".join(
+            "%s %s\n" % (value, path) for path, value in sums.items()) + "$")
+
     def test_a_server_that_cannot_be_is_an_error(self):
         done = subprocess.run([os.path.join(DIRECTORY, "example-read"), "nonsense:"],
                               capture_output=True, text=True, timeout=DEADLINE_S)
