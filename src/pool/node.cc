@@ -104,7 +104,7 @@ void PoolNode::ask_to_join() {
   };
   joining_ = true;
   try {
-    send(&scripts::pool_join, true, std::move(format), [this, sent_us](const Error& e, Reply* r) {
+    send(&scripts::pool_join, true, std::move(format), [this, sent_us](const Error&, Reply* r) {
       joining_ = false;
       last_beat_ms_ = sent_us / 1000;
       if (r != nullptr) {
@@ -113,7 +113,7 @@ void PoolNode::ask_to_join() {
           learn_time(copy.next().text, sent_us);
         }
       }
-      joined(e, r);
+      joined(r);
     });
   } catch (const std::bad_alloc&) {
     joining_ = false;
@@ -121,9 +121,9 @@ void PoolNode::ask_to_join() {
   }
 }
 
-void PoolNode::joined(const Error& error, Reply* reply) {
+void PoolNode::joined(Reply* reply) {
   if (phase_ == Phase::closed || phase_ == Phase::departing) return;
-  if (!error.ok()) return;  // tick() tries again
+  if (reply == nullptr) return;  // tick() tries again
   reply->next();
   const std::string_view result = reply->next().text;
   if (result == "ok") {

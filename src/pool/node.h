@@ -70,7 +70,7 @@ class PoolNode final : public Child, TurnHook {
   Error add_worker(Ref<PoolWorker> worker);
   void close() noexcept;
   Error snapshot(Ref<PoolSnapshot>* out) const;
-  void metrics(pulse_node_metrics* out) const;
+  void metrics(pulse_node_metrics* m) const;
   Error payload(std::string_view key, Ref<MapEntry>* out) const;
 
   // --- loop thread, for workers ------------------------------------------------
@@ -152,17 +152,17 @@ class PoolNode final : public Child, TurnHook {
   // node.cc
   void start();
   void ask_to_join();
-  void joined(const Error& error, Reply* reply);
+  void joined(Reply* reply);
   void open_all();
   Ref<ReplicatedMap> open_map(std::string_view suffix);
   void watch(Ref<ReplicatedMap>& map, std::string_view suffix);
   void check_ready();
-  static void on_map_state(const pulse_event* event, void* node);
-  static void on_member(const pulse_event* event, void* node);
-  static void on_pool_event(const pulse_event* event, void* node);
-  static void on_node_event(const pulse_event* event, void* node);
+  static void on_map_state(const pulse_event* event, void* p);
+  static void on_member(const pulse_event* event, void* p);
+  static void on_pool_event(const pulse_event* event, void* p);
+  static void on_node_event(const pulse_event* event, void* p);
   void take_member(const pulse_event& event);
-  static void on_timer(void* node);
+  static void on_timer(void* p);
   void tick();
   void schedule(int64_t at_ms) noexcept;
   void refresh_members(int64_t now_ms);

@@ -442,6 +442,35 @@ static void jobs_of_the_dead_are_taken_over(void **state) {
   fx_until(fx, metrics_of(node).jobs == 2);
 }
 
+/* The worker died after it had taken the job and before it said so: the dispatch is routed again,
+ * and that is enough. */
+static void what_was_not_answered_goes_back_once(void **state) {
+  fixture *fx = *state;
+  collector *requests = fx_collector(fx), *done = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  dispatch(node, "k", "x", done);
+  fx_until(fx, fx_redis_int(fx, "HEXISTS map:p:pending-jobs:content k") == 1);
+  fx_redis(fx, "XADD pulse:stream:worker:01M83VSCS3GK8JREXRDK1J0KZR * n i p x");
+  fx_redis(fx, "HSET map:p:jobs:content 01M83VSCS3GK8JREXRDK1J0KZR [\"k\"] =rev 1 =kind set");
+  fx_redis(fx, "HSET map:p:job-payloads:content k x =rev 1 =kind set");
+  fx_redis(fx,
+           "HSET map:p:workers:content 01M83VSCS3GK8JREXRDK1J0KZR 1795426136867688564 =rev 1 "
+           "=kind set");
+  fx_until(fx, metrics_of(node).cleaned == 1);
+  fx_worker(fx, node, NULL, requests);
+  const ev *start = col_wait(requests, PULSE_EVENT_JOB_START, 0);
+  assert_int_equal(pulse_job_requeued(start->job), 0);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  assert_ok(pulse_job_finish(start->job, PULSE_OK, NULL, 0));
+  assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_OK);
+  assert_int_equal(metrics_of(node).requeued, 0);
+  /* Whatever else was in the queue comes before this one. */
+  dispatch(node, "other", "x", done);
+  start = col_wait(requests, PULSE_EVENT_JOB_START, 1);
+  assert_text(start, name, "other");
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+}
+
 static void payloads_without_an_owner_are_started(void **state) {
   fixture *fx = *state;
   collector *requests = accepting(fx);
@@ -725,6 +754,7 @@ int main(void) {
       BOTH_DRIVERS(a_node_that_closes_hands_its_jobs_over),
       BOTH_DRIVERS(a_handler_that_does_not_answer_is_left_behind),
       BOTH_DRIVERS(jobs_of_the_dead_are_taken_over),
+      BOTH_DRIVERS(what_was_not_answered_goes_back_once),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),

@@ -4,6 +4,7 @@
 --       7 worker stream
 -- ARGV  1 worker id  2 its keep-alive as it was seen, "" for none  3 how long a lock counts, in us
 --       4 node id  5 jobs at a time  6 the lock that we took before, "" for none
+--       7 group of the routers
 -- Returns {"alive"}, {"locked"}, {"more", jobs put back, lock} or {"done", jobs put back}.
 if redis.replicate_commands then redis.replicate_commands() end
 
@@ -22,8 +23,10 @@ if lock and lock ~= ARGV[6] and digits_less(ns_text(us - ARGV[3]), lock) then re
 
 local count = math.min(#list, tonumber(ARGV[5]))
 local back = 0
+-- A start that was not answered is routed again: twice, the job could run twice.
+local queued = queued_starts(KEYS[6], ARGV[7])
 for i = 1, count do
-  local payload = redis.call('HGET', KEYS[5], list[i])
+  local payload = not queued[list[i]] and redis.call('HGET', KEYS[5], list[i])
   if payload then
     requeue(KEYS[6], ARGV[4], list[i], payload, us)
     back = back + 1

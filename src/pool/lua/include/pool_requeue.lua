@@ -17,3 +17,36 @@ local function requeue(stream, node, key, payload, us)
   redis.call('XADD', stream, '*', 'n', 'j', 'p',
              sized(key) .. sized(node) .. sized(payload) .. pack_ns(us) .. '\1')
 end
+
+-- The keys whose start is in the queue already: not read by a router yet, or not answered.
+local function queued_starts(stream, group)
+  local queued, last, pending = {}, nil, {}
+  local groups = redis.pcall('XINFO', 'GROUPS', stream)
+  for _, info in ipairs(groups) do
+    for i = 1, #info, 2 do info[info[i]] = info[i + 1] end
+    if info.name == group then last = info['last-delivered-id'] end
+  end
+  if not last then return queued end
+  local count = redis.call('XPENDING', stream, group)[1]
+  if count > 0 then
+    for _, entry in ipairs(redis.call('XPENDING', stream, group, '-', '+', count)) do
+      pending[entry[1]] = true
+    end
+  end
+  local function numbers(id)
+    local ms, seq = string.match(id, '(%d+)-(%d+)')
+    return tonumber(ms), tonumber(seq)
+  end
+  local last_ms, last_seq = numbers(last)
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
+    local ms, seq = numbers(entry[1])
+    local unread = ms > last_ms or (ms == last_ms and seq > last_seq)
+    local fields = {}
+    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    local payload = fields.p or ''
+    if (unread or pending[entry[1]]) and fields.n == 'j' and #payload >= 4 then
+      queued[string.sub(payload, 5, 4 + struct.unpack('<I4', payload))] = true
+    end
+  end
+  return queued
+end
