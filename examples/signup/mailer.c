@@ -1,7 +1,7 @@
 /* The end of the signup flow: a node of the pool "email-pool" with some workers, each of which
  * "sends" one mail after the other at its pace: it appends a line to a file and waits until that is
- * on the disk.  What a mail says depends on the feature flag "greeting", which may change at any
- * time.
+ * on the disk.  Two feature flags, which may change at any time: "greeting" is what a mail says,
+ * "hold" names a mailer that is to keep its mails for now.
  *
  *   mailer URL NAME FILE [WORKERS [PACE_MS]] */
 #include <fcntl.h>
@@ -31,6 +31,7 @@ static int64_t g_pace_ms = 20;
 static const char *g_name;
 static int g_file;
 static pulse_map *g_flags;
+static int g_holds;
 static volatile sig_atomic_t g_end;
 
 static void on_signal(int number) {
@@ -78,15 +79,21 @@ static void stop(int number, pulse_job *job) {
   pulse_job_stopped(job, PULSE_OK, NULL, 0);
 }
 
+/* The value of a flag, from the copy that this process has. */
+static void flag(const char *name, const char *otherwise, char value[64]) {
+  size_t size = 0;
+  if (pulse_map_get_copy(g_flags, name, strlen(name), value, 63, &size) != PULSE_OK) {
+    size = strlen(otherwise);
+    memcpy(value, otherwise, size);
+  }
+  value[size] = '\0';
+}
+
 static void send_first(int number) {
   outbox *box = &g_outboxes[number];
   mail *sent = box->first;
-  char greeting[64] = "Hello"; /* without the flag */
-  size_t size = 0;
-  if (pulse_map_get_copy(g_flags, "greeting", 8, greeting, sizeof greeting - 1, &size) ==
-      PULSE_OK) {
-    greeting[size] = '\0';
-  }
+  char greeting[64];
+  flag("greeting", "Hello", greeting);
   size_t key_size, payload_size;
   const char *key = pulse_job_key(sent->job, &key_size);
   const char *user = pulse_job_payload(sent->job, &payload_size);
@@ -112,6 +119,14 @@ static void send_first(int number) {
 /* Sends what is due; how long until the next one is. */
 static int64_t send_due(void) {
   int64_t wait = 100;
+  char held[64];
+  flag("hold", "", held);
+  if (strcmp(held, g_name) == 0) {
+    if (!g_holds) printf("holding\n"), fflush(stdout);
+    g_holds = 1;
+    return wait;
+  }
+  g_holds = 0;
   for (int i = 0; i < g_workers; ++i) {
     outbox *box = &g_outboxes[i];
     if (box->first != NULL && box->next_ms <= now_ms()) send_first(i);
@@ -153,7 +168,8 @@ int main(int argc, char **argv) {
   pulse_target target = PULSE_TARGET_INIT;
   target.queue = queue;
   pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
-  options.worker_ttl_ms = 1000; /* a mailer that is silent so long is dead */
+  options.worker_ttl_ms = 1000; /* a mailer that is silent so long is dead, */
+  options.ack_grace_ms = 2000;  /* and what it routed goes to others after that */
   pulse_node *node = NULL;
   check(pulse_node_join_wait(engine, "email-pool", 10, &options, &target, 10000, &node, &error),
         &error, "join");

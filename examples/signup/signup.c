@@ -85,7 +85,8 @@ int main(int argc, char **argv) {
   for (uint64_t i = 0; i < MAX_DISPATCHES; ++i) f.unused[f.unused_count++] = i;
   pulse_node_options node_options = PULSE_NODE_OPTIONS_INIT;
   node_options.client_only = 1;
-  node_options.worker_ttl_ms = 1000; /* as the mailers */
+  node_options.worker_ttl_ms = 1000; /* both as the mailers */
+  node_options.ack_grace_ms = 2000;
   check(pulse_node_join_wait(engine, "email-pool", 10, &node_options, NULL, 10000, &f.node, &error),
         &error, "join");
   check(pulse_queue_new(&f.queue, &error), &error, "queue");
