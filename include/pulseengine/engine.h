@@ -30,7 +30,7 @@ enum {
 
 typedef int32_t pulse_engine_state;
 enum {
-  PULSE_ENGINE_CONNECTING = 1, /* again, with status and message, for each new reason why it fails */
+  PULSE_ENGINE_CONNECTING = 1, /* again, with status and message, for each new failure */
   PULSE_ENGINE_READY = 2,
   PULSE_ENGINE_LOST = 3, /* it reconnects by itself; message says what happened */
   PULSE_ENGINE_CLOSED = 4

@@ -1,5 +1,7 @@
 #include "rmap/map_node.h"
 
+#include <cstring>
+
 namespace pulseengine {
 namespace map_node {
 namespace {
@@ -68,10 +70,14 @@ void unref(MapNode* node, uint32_t level) noexcept {
 // something, `bits` the next one of the list.
 namespace {
 
-MapNode* next_dead(const MapNode* node) { return reinterpret_cast<MapNode*>(node->bits); }
+MapNode* next_dead(const MapNode* node) {
+  MapNode* next;
+  std::memcpy(&next, &node->bits, sizeof next);
+  return next;
+}
 void set_next_dead(MapNode* node, MapNode* next) {
   static_assert(sizeof(MapNode*) <= sizeof node->bits);
-  node->bits = reinterpret_cast<uintptr_t>(next);
+  std::memcpy(&node->bits, &next, sizeof next);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct LaneTrack : RefCounted {
   pulse_event_id after{0, 0};
   bool tip_known = false;    // sinks: `after` is valid
   bool tip_by_text = false;  // sinks: asked for with the script's text
-  bool check = false;     // readers: to be looked at before the next read
+  bool check = false;        // readers: to be looked at before the next read
   bool checking = false;  // that look has not ended yet: nothing that is read counts until it has
   StreamQuestion question = StreamQuestion::script;
   bool behind = true;    // readers: to be read without blocking first
