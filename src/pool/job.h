@@ -15,8 +15,10 @@ class PoolWorker;
 
 // An event of a router that waits for an answer.
 struct RouterEvent {
-  String node;   // the router
-  String event;  // its id in the worker's stream
+  String node;        // the router
+  String event;       // its id in the worker's stream
+  String pool_event;  // and in the pool's; empty: the router did not say
+  String dispatcher;  // of a start
 };
 
 struct Notification {

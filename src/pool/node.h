@@ -119,6 +119,11 @@ class PoolNode final : public Child, TurnHook {
     String payload;
     uint64_t serial = 0;  // of the Routed; 0: an answer
     String worker;
+    String pool_event;  // that it stands for; empty: an answer
+  };
+  struct EarlyAck {
+    String error;
+    bool settled = false;
   };
   // A script run's worth of them, and what was read of the own stream.
   struct Forwards final : RefCounted {
@@ -192,7 +197,8 @@ class PoolNode final : public Child, TurnHook {
   void ask_server(uint64_t serial);
   void drop(uint64_t serial);
   void take_node_event(const pulse_event& event);
-  void worker_answered(std::string_view worker, std::string_view event, std::string_view error);
+  void worker_answered(std::string_view worker, std::string_view event, std::string_view error,
+                       bool settled);
   void flush_forwards();
   void forwarded(const Error& error, Reply* reply, Forwards& batch);
   void route_again(int64_t now_ms);
@@ -262,7 +268,7 @@ class PoolNode final : public Child, TurnHook {
   uint64_t next_serial_ = 1;
   Vector<Forward> forwards_;
   Vector<String> read_;  // events of the own stream that were taken up
-  HashMap<String, String> early_acks_;
+  HashMap<String, EarlyAck> early_acks_;
   int64_t forwarding_ = 0;  // script runs under way
   Vector<pulse_ack_handle> acks_;
 

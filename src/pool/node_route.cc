@@ -35,6 +35,12 @@ bool may_hold(std::string_view list, std::string_view item) {
   return !plain || list.find(item) != std::string_view::npos;
 }
 
+// The mark of a worker that has done with the pool's event.
+bool is_settled(const pulse_event& event) {
+  return event.header_count == 1 &&
+         std::string_view(event.headers[0].name, event.headers[0].name_len) == "settled";
+}
+
 }  // namespace
 
 bool PoolNode::owns(std::string_view worker, std::string_view key) const {
@@ -143,7 +149,8 @@ void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
   String envelope;
   append_message(PoolEnvelope{std::string_view(id_), std::string_view(r.payload)}, &envelope);
   const String stream = engine_->key("pulse:stream:", PoolNames::worker_stream(worker));
-  forwards_.push_back({stream, r.name, std::move(envelope), serial, String(worker)});
+  forwards_.push_back(
+      {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id)});
   if (!r.worker_event.empty()) {
     by_worker_event_.erase(
         worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
@@ -255,7 +262,7 @@ void PoolNode::take_node_event(const pulse_event& event) {
   bool known = true;
   if (name == pool_event::kAck) {
     known = parse_message(payload, &envelope) && parse_message(envelope.payload, &answer);
-    if (known) worker_answered(envelope.sender, answer.event, answer.error);
+    if (known) worker_answered(envelope.sender, answer.event, answer.error, is_settled(event));
   } else if (name == pool_event::kDispatched) {
     known = parse_message(payload, &answer);
     if (known) dispatch_answered(answer.event, answer.error);
@@ -270,24 +277,25 @@ void PoolNode::take_node_event(const pulse_event& event) {
   engine_->at_end_of_turn(*this);
 }
 
+// `settled`: the worker has told the dispatcher itself.
 void PoolNode::worker_answered(std::string_view worker, std::string_view event,
-                               std::string_view error) {
+                               std::string_view error, bool settled) {
   const String key = worker_event_key(worker, event);
   auto found = by_worker_event_.find(key);
   if (found == by_worker_event_.end()) {
     // The reply that tells the event's id is on its way, or it was sent elsewhere since.
-    if (forwarding_ > 0) early_acks_[key] = String(error);
+    if (forwarding_ > 0) early_acks_[key] = {String(error), settled};
     return;
   }
   const uint64_t serial = found->second;
   Routed& r = *routed_.find(serial)->second;
-  if (r.name == 'j') {
+  if (r.name == 'j' && !settled) {
     String answer;
     const String event_id = id_text(r.handle.id);
     append_message(PoolAck{std::string_view(event_id), error}, &answer);
     const String stream =
         engine_->key("pulse:stream:", names_.node_stream(std::string_view(r.dispatcher)));
-    forwards_.push_back({stream, 'd', std::move(answer), 0, String()});
+    forwards_.push_back({stream, 'd', std::move(answer), 0, String(), String()});
   }
   ack(r.handle);
   by_worker_event_.erase(found);
@@ -310,7 +318,7 @@ void PoolNode::flush_forwards() {
       const Vector<Forward>& list = batch->forwards;
       const Vector<String>& read = batch->read;
       w.begin_script(scripts::pool_forward, eval, 1 + list.size(),
-                     1 + read.size() + 2 * list.size());
+                     1 + read.size() + 3 * list.size());
       w.arg(std::string_view(node_stream_->key()));
       for (const Forward& f : list) w.arg(std::string_view(f.stream));
       w.arg(static_cast<int64_t>(read.size()));
@@ -318,6 +326,7 @@ void PoolNode::flush_forwards() {
       for (const Forward& f : list) {
         w.arg(std::string_view(&f.name, 1));
         w.arg(std::string_view(f.payload));
+        w.arg(std::string_view(f.pool_event));
       }
     };
     auto done = [this, batch](const Error& error, Reply* reply) {
@@ -356,9 +365,10 @@ void PoolNode::forwarded(const Error& error, Reply* reply, Forwards& batch) {
     by_worker_event_[key] = f.serial;
     auto early = early_acks_.find(key);
     if (early != early_acks_.end()) {
-      const String text = std::move(early->second);
+      const EarlyAck ack = std::move(early->second);
       early_acks_.erase(early);
-      worker_answered(std::string_view(f.worker), node->text, std::string_view(text));
+      worker_answered(std::string_view(f.worker), node->text, std::string_view(ack.error),
+                      ack.settled);
     }
   }
   engine_->at_end_of_turn(*this);

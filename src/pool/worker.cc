@@ -20,6 +20,14 @@ constexpr int64_t kMostPauseMs = 5000;
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the worker is closed"); }
 
+// Which of the pool's events a router's stands for, if it says so.
+String pool_event_of(const pulse_event& event) {
+  if (event.header_count != 1) return {};
+  const pulse_header& header = event.headers[0];
+  if (std::string_view(header.name, header.name_len) != "event") return {};
+  return String(header.value, header.value_len);
+}
+
 }  // namespace
 
 PoolWorker::PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target target)
@@ -160,7 +168,7 @@ void PoolWorker::take_event(const pulse_event& event) {
   if (!parse_message(payload, &envelope)) {
     malformed();
   } else {
-    RouterEvent from{String(envelope.sender), id_text(event.id)};
+    RouterEvent from{String(envelope.sender), id_text(event.id), pool_event_of(event), String()};
     if (name == pool_event::kStart) {
       take_start(envelope.payload, std::move(from));
     } else if (name == pool_event::kStop) {
@@ -186,6 +194,7 @@ void PoolWorker::take_start(std::string_view message, RouterEvent from) {
     answer(from, "malformed job");
     return;
   }
+  from.dispatcher = String(start.node);
   auto found = jobs_.find(String(start.key));
   if (found != jobs_.end()) {
     PoolJob& job = *found->second;
@@ -209,7 +218,7 @@ void PoolWorker::take_start(std::string_view message, RouterEvent from) {
   auto job = make_ref<PoolJob>(Ref<PoolWorker>::share(this), std::string_view(id_), start.key,
                                start.payload, start.node, start.created_ns, start.requeued);
   job->starts.push_back(std::move(from));
-  auto [place, fresh] = jobs_.emplace(job->key(), job);
+  const auto place = jobs_.emplace(job->key(), job).first;
   try {
     update(Update::What::own, job);
   } catch (const std::bad_alloc&) {
@@ -486,11 +495,23 @@ void PoolWorker::rebalance() {
 // --- what the server is told -----------------------------------------------------------------
 
 void PoolWorker::answer(const RouterEvent& to, std::string_view error) {
-  String ack, envelope;
+  auto stream_of = [this](const String& node) {
+    return engine().key("pulse:stream:", node_->names().node_stream(std::string_view(node)));
+  };
+  String ack;
   append_message(PoolAck{std::string_view(to.event), error}, &ack);
-  append_message(PoolEnvelope{std::string_view(id_), std::string_view(ack)}, &envelope);
-  update(Update::What::ack, nullptr, std::move(envelope),
-         engine().key("pulse:stream:", node_->names().node_stream(std::string_view(to.node))));
+  Update answer;
+  answer.what = Update::What::ack;
+  append_message(PoolEnvelope{std::string_view(id_), std::string_view(ack)}, &answer.text);
+  answer.router = answer.dispatcher = stream_of(to.node);
+  if (!to.pool_event.empty()) {
+    answer.pool_event = to.pool_event;
+    if (!to.dispatcher.empty()) {
+      answer.dispatcher = stream_of(to.dispatcher);
+      append_message(PoolAck{std::string_view(to.pool_event), error}, &answer.dispatched);
+    }
+  }
+  update(std::move(answer));
 }
 
 void PoolWorker::answer_all(Vector<RouterEvent>* events, std::string_view error) {
@@ -498,8 +519,16 @@ void PoolWorker::answer_all(Vector<RouterEvent>* events, std::string_view error)
   events->clear();
 }
 
-void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text, String stream) {
-  updates_.push_back({what, std::move(text), std::move(stream), std::move(job)});
+void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text) {
+  Update next;
+  next.what = what;
+  next.text = std::move(text);
+  next.job = std::move(job);
+  update(std::move(next));
+}
+
+void PoolWorker::update(Update update) {
+  updates_.push_back(std::move(update));
   engine().at_end_of_turn(*this);
 }
 
@@ -516,12 +545,13 @@ void PoolWorker::send_updates() {
                  std::make_move_iterator(updates_.begin() + static_cast<ptrdiff_t>(count)));
     updates_.erase(updates_.begin(), updates_.begin() + static_cast<ptrdiff_t>(count));
   }
-  size_t streams = 0, arguments = 1;
+  size_t streams = 0, arguments = 2;
   for (const Update& u : sent_) {
-    arguments += u.what == What::own || u.what == What::move       ? 3
+    arguments += u.what == What::ack                               ? 4
+                 : u.what == What::own || u.what == What::move     ? 3
                  : u.what == What::leaving || u.what == What::gone ? 1
                                                                    : 2;
-    if (u.what == What::ack) streams++;
+    if (u.what == What::ack) streams += 2;
   }
   auto format = [this, streams, arguments](CommandWriter& w, bool eval) {
     static constexpr std::string_view kNames[] = {"own", "end",  "drop",    "move",
@@ -534,15 +564,22 @@ void PoolWorker::send_updates() {
     }
     w.arg(std::string_view(stream_->key()));
     for (const Update& u : sent_) {
-      if (u.what == What::ack) w.arg(std::string_view(u.stream));
+      if (u.what != What::ack) continue;
+      w.arg(std::string_view(u.router));
+      w.arg(std::string_view(u.dispatcher));
     }
     w.arg(std::string_view(id_));
+    w.arg(kRouters);
     for (const Update& u : sent_) {
       w.arg(kNames[static_cast<size_t>(u.what)]);
       if (u.job) w.arg(std::string_view(u.job->key()));
       if (u.what == What::own) w.arg(std::string_view(u.job->payload()));
       if (u.what == What::move || u.what == What::ack || u.what == What::read) {
         w.arg(std::string_view(u.text));
+      }
+      if (u.what == What::ack) {
+        w.arg(std::string_view(u.pool_event));
+        w.arg(std::string_view(u.dispatched));
       }
     }
   };

@@ -54,15 +54,19 @@ class PoolWorker final : public RefCounted, TurnHook {
   void end(const Error& error) noexcept;
 
   // An answer of the host; `request` none: the job finished.
-  void answered(PoolJob& job, PoolJob::Request request, pulse_status status, std::string_view text);
+  void answered(PoolJob& given, PoolJob::Request request, pulse_status status,
+                std::string_view text);
 
  private:
   struct Update {
     enum class What : uint8_t { own, end, drop, move, ack, read, leaving, gone };
     What what = What::read;
-    String text;    // move: the event; ack: the answer; read: the id
-    String stream;  // ack: key of the router's stream
+    String text;  // move: the event; ack: the answer; read: the id
     Ref<PoolJob> job;
+    // ack only:
+    String router, dispatcher;  // keys of their streams
+    String pool_event;          // empty: the router did not say
+    String dispatched;          // the answer to the dispatcher
   };
   // A start that came while a job of the same key was ending here.
   struct Again {
@@ -78,7 +82,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   void joined(const Error& error, Reply* reply);
   void open_reader();
   void close_reader() noexcept;
-  static void on_event(const pulse_event* event, void* worker);
+  static void on_event(const pulse_event* event, void* p);
   void take_event(const pulse_event& event);
   void malformed();
   void take_start(std::string_view message, RouterEvent from);
@@ -99,7 +103,8 @@ class PoolWorker final : public RefCounted, TurnHook {
                   std::string_view text);
   void answer(const RouterEvent& to, std::string_view error);
   void answer_all(Vector<RouterEvent>* events, std::string_view error);
-  void update(Update::What what, Ref<PoolJob> job, String text = {}, String stream = {});
+  void update(Update::What what, Ref<PoolJob> job, String text = {});
+  void update(Update update);
   void send_updates();
   void updated(const Error& error, Reply* reply);
   void confirm(Update& update, std::string_view owner);

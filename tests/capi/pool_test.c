@@ -471,6 +471,35 @@ static void what_was_not_answered_goes_back_once(void **state) {
   assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
 }
 
+/* The router died after it had sent a dispatch on: the worker's answer reaches the dispatcher all
+ * the same, and nobody routes it again. */
+static void answers_do_not_need_the_router(void **state) {
+  static const char forward[] =
+      "local function sized(text) return struct.pack('<I4', #text) .. text end\n"
+      "local event = redis.call('XRANGE', KEYS[1], '-', '+')[1]\n"
+      "return redis.call('XADD', KEYS[2], '*', 'n', 'j', 'p',\n"
+      "                  sized('dead') .. sized(event[2][4]), 'h:event', event[1])";
+  fixture *fx = *state;
+  collector *requests = accepting(fx), *done = fx_collector(fx);
+  pulse_node_options options = quick();
+  options.ack_grace_ms = 10 * TS_DEADLINE_MS;
+  fx_redis(fx, "XGROUP CREATE pulse:stream:p:pool events 0 MKSTREAM");
+  pulse_node_options client = options;
+  client.client_only = 1;
+  pulse_node *dispatcher = fx_node(fx, "p", &client, NULL);
+  dispatch(dispatcher, "k", "x", done);
+  fx_until(fx, fx_redis_int(fx, "XLEN pulse:stream:p:pool") == 1);
+  fx_redis(fx, "XREADGROUP GROUP events dead STREAMS pulse:stream:p:pool >");
+  pulse_worker *worker = fx_worker(fx, other_node(fx, &options, NULL), NULL, requests);
+  char id[27], stream[64];
+  pulse_worker_get_id(worker, id, sizeof id);
+  snprintf(stream, sizeof stream, "pulse:stream:worker:%s", id);
+  ts_reply_free(ts_command(fx->server, "EVAL", forward, "2", "pulse:stream:p:pool", stream, NULL));
+  assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_OK);
+  assert_int_equal(fx_pending(fx, "p:pool", "events"), 0);
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 1);
+}
+
 static void payloads_without_an_owner_are_started(void **state) {
   fixture *fx = *state;
   collector *requests = accepting(fx);
@@ -755,6 +784,7 @@ int main(void) {
       BOTH_DRIVERS(a_handler_that_does_not_answer_is_left_behind),
       BOTH_DRIVERS(jobs_of_the_dead_are_taken_over),
       BOTH_DRIVERS(what_was_not_answered_goes_back_once),
+      BOTH_DRIVERS(answers_do_not_need_the_router),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),

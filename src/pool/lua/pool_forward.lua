@@ -2,8 +2,8 @@
 -- to dispatchers.
 --
 -- KEYS  1 own node stream  2... streams, one for each event
--- ARGV  1 number of ids  ids that were read from the own stream...  then for each event its name and
---       its payload
+-- ARGV  1 number of ids  ids that were read from the own stream...  then for each event its name, its
+--       payload, and the id of the pool's event that it stands for or ""
 -- Returns the id of each, or nil where there is no such stream.
 if redis.replicate_commands then redis.replicate_commands() end
 
@@ -16,10 +16,14 @@ at = at + read
 local ids = {}
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then
-    ids[i - 1] = redis.call('XADD', KEYS[i], '*', 'n', ARGV[at], 'p', ARGV[at + 1])
+    local event = {'XADD', KEYS[i], '*', 'n', ARGV[at], 'p', ARGV[at + 1]}
+    if ARGV[at + 2] ~= '' then
+      event[8], event[9] = 'h:event', ARGV[at + 2]
+    end
+    ids[i - 1] = redis.call(unpack(event))
   else
     ids[i - 1] = false
   end
-  at = at + 2
+  at = at + 3
 end
 return ids

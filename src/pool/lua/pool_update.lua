@@ -1,13 +1,16 @@
 -- What happened to the jobs of a worker, in order.
 --
 -- KEYS  1 workers  2 jobs  3 job-payloads  4 worker-keepalive  5 cleanup  6 pool stream
---       7 worker stream  8... node streams, one for each "ack"
--- ARGV  1 worker id, then what happened:
+--       7 worker stream  8... node streams, two for each "ack": the router's, the dispatcher's
+-- ARGV  1 worker id  2 group of the routers, then what happened:
 --   own key payload     the worker has the job from now on
 --   end key             the job is over
 --   drop key            the worker does not have it; the job is in the queue already
 --   move key event      the same, and it goes to the queue
---   ack event           the answer to a router
+--   ack answer event dispatched
+--                       the answer to a router; if it said which of the pool's events it is about,
+--                       that one is done with, and its dispatcher, if there is one, told here: the
+--                       router may be gone
 --   read id             an event of the worker's stream was taken up
 --   leaving             the worker gets no more jobs
 --   gone                the worker leaves for good, if it has no job left
@@ -67,7 +70,7 @@ local function save()
 end
 
 local stream = 8
-local at = 2
+local at = 3
 while at <= #ARGV do
   local what = ARGV[at]
   local key = ARGV[at + 1]
@@ -88,11 +91,18 @@ while at <= #ARGV do
     redis.call('XADD', KEYS[6], '*', 'n', 'j', 'p', ARGV[at + 2])
     at = at + 3
   elseif what == 'ack' then
-    if redis.call('EXISTS', KEYS[stream]) == 1 then
-      redis.call('XADD', KEYS[stream], '*', 'n', 'a', 'p', key)
+    local event, dispatched = ARGV[at + 2], ARGV[at + 3]
+    local answer = {'XADD', KEYS[stream], '*', 'n', 'a', 'p', key}
+    if event ~= '' then
+      answer[8], answer[9] = 'h:settled', '1'
+      redis.pcall('XACK', KEYS[6], ARGV[2], event)
     end
-    stream = stream + 1
-    at = at + 2
+    if redis.call('EXISTS', KEYS[stream]) == 1 then redis.call(unpack(answer)) end
+    if dispatched ~= '' and redis.call('EXISTS', KEYS[stream + 1]) == 1 then
+      redis.call('XADD', KEYS[stream + 1], '*', 'n', 'd', 'p', dispatched)
+    end
+    stream = stream + 2
+    at = at + 4
   elseif what == 'read' then
     redis.call('XDEL', KEYS[7], key)
     at = at + 2
