@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pool/pool_message.h"
 #include "pool/worker.h"
 
 namespace pulseengine {
@@ -87,6 +88,13 @@ void PoolJob::ask(const Ref<SharedTarget>& target, Request request, pulse_stop_r
   asked_ = true;
   open_.store(request, std::memory_order_release);
   worker_->engine().deliver(std::move(delivery));
+}
+
+bool PoolJob::is_of(const JobMessage& start) const {
+  if (start.requeued) return true;
+  if (std::string_view(dispatcher_) == start.node && created_ns_ == start.created_ns) return true;
+  return requeued_ && start.created_ns <= created_ns_ &&
+         std::string_view(payload_) == start.payload;
 }
 
 void PoolJob::set_over() {

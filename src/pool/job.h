@@ -11,6 +11,7 @@
 
 namespace pulseengine {
 
+struct JobMessage;
 class PoolWorker;
 
 // An event of a router that waits for an answer.
@@ -64,9 +65,9 @@ class PoolJob final : public RefCounted, private LiveObject {
   void take_answer() { asked_ = false; }
   // The end: no answer counts any more.
   void set_over();
-  bool same_dispatch(std::string_view dispatcher, int64_t created_ns) const {
-    return std::string_view(dispatcher_) == dispatcher && created_ns_ == created_ns;
-  }
+  // Whether it is this job that is to be started: dispatched then, or put back into the queue
+  // since, after the worker that had it died with its start unanswered.
+  bool is_of(const JobMessage& start) const;
 
   State state = State::claiming;
   pulse_stop_reason stop_reason = 0;  // why it is stopping

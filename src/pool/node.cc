@@ -106,8 +106,8 @@ void PoolNode::ask_to_join() {
   try {
     send(&scripts::pool_join, true, std::move(format), [this, sent_us](const Error&, Reply* r) {
       joining_ = false;
-      last_beat_ms_ = sent_us / 1000;
       if (r != nullptr) {
+        confirmed(sent_us);
         Reply copy = *r;
         if (copy.next().elements() == 2 && copy.next().text == "ok") {
           learn_time(copy.next().text, sent_us);
@@ -255,6 +255,21 @@ void PoolNode::server_ready() {
 void PoolNode::forgive(int64_t now_ms) {
   std::lock_guard<std::mutex> lock(members_mutex_);
   members_.forgive(now_ms);
+  while (deaths_.size() > (burying_ ? 1 : 0)) deaths_.pop_back();
+}
+
+// The server has answered a keep-alive.
+void PoolNode::confirmed(int64_t sent_us) {
+  const int64_t now = monotonic_ms();
+  // It was away, and others may be heard later than we are.
+  if (now - last_beat_ms_ > config_.ttl_ms / 2) forgive(now);
+  last_beat_ms_ = sent_us / 1000;
+}
+
+// The time by which others are judged.  It stands still while the server does not answer our own
+// keep-alives, three of which fit into a time to live: then nobody can make himself heard.
+int64_t PoolNode::heard_until_ms(int64_t now_ms) const noexcept {
+  return std::min(now_ms, last_beat_ms_ + config_.ttl_ms / 2);
 }
 
 void PoolNode::retry_soon() noexcept {
@@ -335,7 +350,7 @@ void PoolNode::refresh_members(int64_t now_ms) {
   members_changed_ = false;
   {
     std::lock_guard<std::mutex> lock(members_mutex_);
-    if (!members_.refresh(now_ms)) return;
+    if (!members_.refresh(heard_until_ms(now_ms))) return;
     seeds_.clear();
     for (const String& id : members_.active()) {
       seeds_.push_back(rendezvous_seed(std::string_view(id)));
@@ -354,7 +369,7 @@ std::string_view PoolNode::route(std::string_view key) const {
 }
 
 std::string_view PoolNode::other_owner(std::string_view key, std::string_view but) const {
-  const int64_t now = monotonic_ms();
+  const int64_t now = heard_until_ms(monotonic_ms());
   for (const auto& [id, beat] : members_.entries(Membership::kWorkerBeats)) {
     const std::string_view worker(id);
     if (worker == but || now - beat.changed_ms > config_.ttl_ms) continue;
@@ -364,8 +379,11 @@ std::string_view PoolNode::other_owner(std::string_view key, std::string_view bu
 }
 
 bool PoolNode::is_alive(std::string_view worker) const {
-  const int64_t silent = members_.silent_ms(Membership::kWorkerBeats, worker, monotonic_ms());
-  return silent >= 0 && silent <= config_.ttl_ms;
+  const int64_t now = heard_until_ms(monotonic_ms());
+  // Nothing is known of it, or how long it has been silent.
+  if (members_.entries(Membership::kWorkerBeats).count(worker) == 0) return false;
+  const int64_t silent = members_.silent_ms(Membership::kWorkerBeats, worker, now);
+  return silent <= config_.ttl_ms;
 }
 
 bool PoolNode::is_ours(std::string_view worker) const {
@@ -408,7 +426,7 @@ void PoolNode::tick() {
   }
   sweep_dispatches();
   if (phase_ == Phase::running) {
-    if (now >= members_.next_change_ms() || members_changed_) refresh_members(now);
+    if (heard_until_ms(now) >= members_.next_change_ms() || members_changed_) refresh_members(now);
     if (!config_.client_only) {
       route_again(now);
       sweep(now);
@@ -480,7 +498,7 @@ void PoolNode::beaten(const Error& error, Reply* reply, const Vector<String>& id
     taken_for_dead();
     return;
   }
-  last_beat_ms_ = sent_us / 1000;
+  confirmed(sent_us);
   learn_time(reply->next().text, sent_us);
   for (size_t i = 0; i < ids.size() && i + 2 < count; i++) {
     if (reply->next().integer == 1) continue;

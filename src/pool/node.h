@@ -172,6 +172,8 @@ class PoolNode final : public Child, TurnHook {
   void schedule(int64_t at_ms) noexcept;
   void refresh_members(int64_t now_ms);
   void forgive(int64_t now_ms);
+  void confirmed(int64_t sent_us);
+  int64_t heard_until_ms(int64_t now_ms) const noexcept;
   void beat(int64_t now_ms);
   void beaten(const Error& error, Reply* reply, const Vector<String>& ids, int64_t sent_us);
   void taken_for_dead();

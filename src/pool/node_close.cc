@@ -121,9 +121,13 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
                             &names_.cleanup,        &names_.jobs,    &names_.payloads,
                             &names_.pending,        &names_.tickers, &names_.routing,
                             &names_.shutdown};
-    w.begin_script(scripts::pool_destroy, eval, 1 + std::size(maps), 0);
-    w.arg(std::string_view(names_.pool_stream));
+    w.begin_script(scripts::pool_destroy, eval, 5 + std::size(maps), 1);
+    for (const String* key : {&names_.pool_stream, &names_.consumers, &names_.routers_alive,
+                              &names_.routers_lease, &names_.routers_restart}) {
+      w.arg(std::string_view(*key));
+    }
     for (const String* map : maps) w.arg(std::string_view(*map));
+    w.arg(kRouters);
   };
   destroying_ = true;
   send(&scripts::pool_destroy, true, std::move(format), [this](const Error& error, Reply*) {

@@ -23,12 +23,13 @@ int64_t PoolNode::jittered(int64_t ms) {
 
 void PoolNode::sweep(int64_t now_ms) {
   if (now_ms >= next_sweep_ms_ && !burying_ && deaths_.empty()) {
-    for (Membership::Dead& dead : members_.dead_workers(owners(), now_ms)) {
+    const int64_t heard_ms = heard_until_ms(now_ms);
+    for (Membership::Dead& dead : members_.dead_workers(owners(), heard_ms)) {
       const bool local = std::any_of(workers_.begin(), workers_.end(),
                                      [&](const auto& worker) { return worker->id() == dead.id; });
       if (!local) deaths_.push_back({std::move(dead.id), std::move(dead.beat), String(), false});
     }
-    for (Membership::Dead& dead : members_.dead_nodes(now_ms)) {
+    for (Membership::Dead& dead : members_.dead_nodes(heard_ms)) {
       if (dead.id != id_) {
         deaths_.push_back({std::move(dead.id), std::move(dead.beat), String(), true});
       }
@@ -39,7 +40,7 @@ void PoolNode::sweep(int64_t now_ms) {
   bury_next();
   if (now_ms >= next_adopt_ms_) {
     next_adopt_ms_ = now_ms + jittered(std::max<int64_t>(config_.ttl_ms / 4, tick_ms_));
-    adopt(now_ms);
+    adopt(heard_until_ms(now_ms));
   }
   if (now_ms >= next_trim_ms_ && !trimming_) {
     next_trim_ms_ = now_ms + jittered(std::min<int64_t>(config_.grace_ms, 2000));

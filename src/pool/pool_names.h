@@ -33,6 +33,10 @@ struct PoolNames {
     routing = engine.key("map:", plain, ":routing:content");
     plain_nodes = engine.key("map:", plain, ":node-keepalive:content");
     pool_stream = engine.key("pulse:stream:", name, ":pool");
+    consumers = engine.key("map:stream:", name, ":pool:sinks:content");
+    routers_alive = engine.key("map:sink:", kRouters, ":keepalive:content");
+    routers_lease = engine.key("sink:", kRouters, ":" + name + ":pool:sweep");
+    routers_restart = engine.key("sink:", kRouters, ":" + name + ":pool:restart");
   }
 
   String map(std::string_view suffix) const {
@@ -56,6 +60,8 @@ struct PoolNames {
   // Keys, with the engine's prefix: of the maps' contents, and of the pool's stream.
   String node_keepalive, shutdown, workers, worker_keepalive, cleanup, jobs, payloads, pending,
       tickers, routing, plain_nodes, pool_stream;
+  // What the routers' sink has beside the stream.
+  String consumers, routers_alive, routers_lease, routers_restart;
 
  private:
   String content(const Engine& engine, std::string_view suffix) const {

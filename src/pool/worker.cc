@@ -202,7 +202,7 @@ void PoolWorker::take_start(std::string_view message, RouterEvent from) {
     if (job.state == State::stopping || job.state == State::ending) {
       // It runs again when it has ended here, by what this event says then.
       again_.push_back({String(start.key), String(message), std::move(from)});
-    } else if (!job.same_dispatch(start.node, start.created_ns) && !start.requeued) {
+    } else if (!job.is_of(start)) {
       String text(kExists);
       text += ": job \"";
       text.append(start.key.data(), start.key.size());

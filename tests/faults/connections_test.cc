@@ -8,11 +8,6 @@
 namespace faults {
 namespace {
 
-struct ProxyFree {
-  void operator()(ts_proxy* proxy) const { ts_proxy_free(proxy); }
-};
-using Proxy = std::unique_ptr<ts_proxy, ProxyFree>;
-
 void start_workers(Scene& scene, int consumers) {
   scene.reader();
   for (int i = 0; i < consumers; i++) scene.consumer();

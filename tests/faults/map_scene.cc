@@ -8,7 +8,6 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <map>
 
 namespace faults {
@@ -22,12 +21,6 @@ constexpr int kEnoughClaims = 11;
 // Sanitized processes get as much to do as they can manage.
 const int64_t kSlower = ts_is_sanitized() != 0 ? 4 : 1;
 
-uint64_t choose_seed() {
-  const char* given = getenv("PULSE_FAULT_SEED");
-  if (given != nullptr) return strtoull(given, nullptr, 10);
-  return std::random_device()();
-}
-
 uint64_t number(const std::string& text, int base = 10) {
   return strtoull(text.c_str(), nullptr, base);
 }
@@ -35,22 +28,11 @@ uint64_t number(const std::string& text, int base = 10) {
 }  // namespace
 
 MapScene::MapScene(const ts_server_options& options, int64_t ttl_ms)
-    : seed_(choose_seed()), random_(seed_), server_(ts_server_start(&options)), ttl_ms_(ttl_ms) {
-  if (server_ == nullptr) {
-    fprintf(stderr, "no server\n");
-    exit(1);
-  }
-  directory_ = std::string(ts_server_directory(server_)) + "/journals";
-  std::filesystem::create_directory(directory_);
-  history_ = std::make_unique<MapHistory>(server_, kMap);
-  printf("  seed %" PRIu64 " (PULSE_FAULT_SEED)\n", seed_);
-  fflush(stdout);
-}
+    : SceneBase(options), ttl_ms_(ttl_ms), history_(std::make_unique<MapHistory>(server_, kMap)) {}
 
 MapScene::~MapScene() {
   history_.reset();
   workers_.clear();
-  ts_server_free(server_);
 }
 
 // --- workers -------------------------------------------------------------------
@@ -59,8 +41,8 @@ MapWorkerSeen& MapScene::start_worker(const char* url, int64_t rate, int64_t thr
   auto worker = std::make_unique<MapWorkerSeen>();
   const size_t index = workers_.size();
   worker->name = "w" + std::to_string(index);
-  const std::string journal = directory_ + "/" + worker->name;
-  const std::map<std::string, std::string> settings = {
+  const std::string journal = journal_path(worker->name);
+  const Settings settings = {
       {"url", url == nullptr ? ts_server_url(server_) : url},
       {"client", worker->name},
       {"name", worker->name},
@@ -78,16 +60,7 @@ MapWorkerSeen& MapScene::start_worker(const char* url, int64_t rate, int64_t thr
       // Small enough for watches to fall behind it now and then.
       {"watch_history", index % 2 == 0 ? "1024" : "20"},
   };
-  std::vector<std::string> words = {ts_self_path(), "--worker", "mapper"};
-  for (const auto& [name, value] : settings) words.push_back(name + "=" + value);
-  std::vector<const char*> argv;
-  for (const std::string& word : words) argv.push_back(word.c_str());
-  argv.push_back(nullptr);
-  worker->process = ts_process_start(argv.data(), nullptr, TS_PIPE_IN);
-  if (worker->process == nullptr) {
-    fprintf(stderr, "cannot start a worker\n");
-    exit(1);
-  }
+  worker->process = start_process("mapper", settings);
   worker->journal = std::make_unique<JournalReader>(journal);
   workers_.push_back(std::move(worker));
   return *workers_.back();
@@ -106,8 +79,7 @@ void MapScene::start(const char* url) {
 }
 
 void MapScene::order(MapWorkerSeen& worker, const std::string& text) {
-  const std::string line = text + "\n";
-  ts_process_write(worker.process, line.data(), line.size());
+  SceneBase::order(worker.process, text);
 }
 
 void MapScene::order_all(const std::string& text) {
@@ -184,32 +156,6 @@ bool MapScene::gave(int reason) const {
 }
 
 // --- time --------------------------------------------------------------------------
-
-int64_t MapScene::random(int64_t least, int64_t most) {
-  return std::uniform_int_distribution<int64_t>(least, most)(random_);
-}
-
-void MapScene::pass(int64_t milliseconds) {
-  ts_pause_ms(milliseconds);
-  collect();
-}
-
-bool MapScene::until(const char* what, const std::function<bool()>& condition) {
-  struct Context {
-    MapScene* scene;
-    const std::function<bool()>* condition;
-  } context = {this, &condition};
-  const int met = ts_wait_until(
-      [](void* data) {
-        auto* c = static_cast<Context*>(data);
-        c->scene->collect();
-        return (*c->condition)() ? 1 : 0;
-      },
-      &context, failed_ ? 1000 : TS_DEADLINE_MS);
-  EXPECT_EQ(met, 1) << "never happened: " << what;
-  if (met != 1) failed_ = true;
-  return met == 1;
-}
 
 void MapScene::repeat(int64_t milliseconds, const char* what, const std::function<bool()>& seen,
                       const std::function<void()>& round) {
@@ -380,7 +326,7 @@ void MapScene::compare_dumps(const Hash& hash) {
   if (ttl_ms_ > 0) return;
   for (const auto& worker : workers_) {
     std::map<std::string, std::string> values;
-    FILE* file = fopen((directory_ + "/" + worker->name + ".dump").c_str(), "r");
+    FILE* file = fopen((journal_path(worker->name) + ".dump").c_str(), "r");
     ASSERT_NE(file, nullptr);
     size_t key_size = 0, value_size = 0;
     while (fscanf(file, "%zu %zu", &key_size, &value_size) == 2 && fgetc(file) == '\n') {

@@ -10,18 +10,11 @@
 #ifndef PULSE_TESTS_FAULTS_MAP_SCENE_H
 #define PULSE_TESTS_FAULTS_MAP_SCENE_H
 
-#include <gtest/gtest.h>
-
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <random>
-#include <string>
 #include <vector>
 
 #include "journal.h"
 #include "map_history.h"
-#include "support.h"
+#include "scene_base.h"
 
 namespace faults {
 
@@ -45,14 +38,11 @@ struct MapWorkerSeen {
   bool quiet = false;  // no write is under way
 };
 
-class MapScene {
+class MapScene final : public SceneBase {
  public:
   explicit MapScene(const ts_server_options& options = {}, int64_t ttl_ms = 0);
-  ~MapScene();
-  MapScene(const MapScene&) = delete;
-  MapScene& operator=(const MapScene&) = delete;
+  ~MapScene() override;
 
-  ts_server* server() const { return server_; }
   const MapHistory& history() const { return *history_; }
   // Five processes: two whose replica is used by four threads, three with asynchronous writes,
   // under both drivers.  They are in step, and write, when it returns.
@@ -61,9 +51,6 @@ class MapScene {
 
   void order(MapWorkerSeen& worker, const std::string& text);
   void order_all(const std::string& text);
-  int64_t random(int64_t least, int64_t most);
-  void pass(int64_t milliseconds);
-  bool until(const char* what, const std::function<bool()>& condition);
   // Again and again for so long, and on until `seen`.
   void repeat(int64_t milliseconds, const char* what, const std::function<bool()>& seen,
               const std::function<void()>& round);
@@ -101,7 +88,7 @@ class MapScene {
   };
 
   MapWorkerSeen& start_worker(const char* url, int64_t rate, int64_t threads);
-  void collect();
+  void collect() override;
   void record(MapWorkerSeen& worker, const JournalReader::Words& words);
   Hash load() const;
   bool all_equal(Hash* hash);
@@ -109,14 +96,10 @@ class MapScene {
   void compare_dumps(const Hash& hash);
   void check(const MapWorkerSeen& worker, const std::vector<MapClaim>& claims, const char* what);
 
-  const uint64_t seed_;
-  std::mt19937_64 random_;
-  ts_server* const server_;
   const int64_t ttl_ms_;
-  std::string directory_;
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
-  bool failed_ = false, seen_enough_ = false;
+  bool seen_enough_ = false;
   int marks_ = 0;
   int64_t checked_ = 0, unknown_ = 0;
 };

@@ -12,11 +12,6 @@ namespace {
 constexpr char kKey[] = "map:m:content";
 constexpr char kChannel[] = "map:m:updates";
 
-struct ProxyFree {
-  void operator()(ts_proxy* proxy) const { ts_proxy_free(proxy); }
-};
-using Proxy = std::unique_ptr<ts_proxy, ProxyFree>;
-
 // The time that random writes go on, all in all.
 int64_t writing_ms() { return std::max<int64_t>(ts_scaled(20000), 3000); }
 // The same, while one fault happens again and again.

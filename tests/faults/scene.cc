@@ -6,19 +6,12 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
-#include <filesystem>
 
 namespace faults {
 namespace {
 
 constexpr char kKey[] = "pulse:stream:s";
 constexpr char kGroup[] = "g";
-
-uint64_t choose_seed() {
-  const char* given = getenv("PULSE_FAULT_SEED");
-  if (given != nullptr) return strtoull(given, nullptr, 10);
-  return std::random_device()();
-}
 
 std::string id_text(const Id& id) {
   return std::to_string(id.first) + "-" + std::to_string(id.second);
@@ -32,16 +25,7 @@ Id parse_id(const std::string& text) {
   return {ms, *rest == '-' ? strtoull(rest + 1, nullptr, 10) : 0};
 }
 
-Scene::Scene(const ts_server_options& options)
-    : seed_(choose_seed()), random_(seed_), server_(ts_server_start(&options)) {
-  if (server_ == nullptr) {
-    fprintf(stderr, "no server\n");
-    exit(1);
-  }
-  directory_ = std::string(ts_server_directory(server_)) + "/journals";
-  std::filesystem::create_directory(directory_);
-  printf("  seed %" PRIu64 " (PULSE_FAULT_SEED)\n", seed_);
-  fflush(stdout);
+Scene::Scene(const ts_server_options& options) : SceneBase(options) {
   common_ = {{"url", ts_server_url(server_)},
              {"stream", "s"},
              {"group", kGroup},
@@ -55,10 +39,7 @@ Scene::Scene(const ts_server_options& options)
              {"max_len", "-1"}};
 }
 
-Scene::~Scene() {
-  workers_.clear();
-  ts_server_free(server_);
-}
+Scene::~Scene() { workers_.clear(); }
 
 // --- workers -------------------------------------------------------------------
 
@@ -67,7 +48,7 @@ Worker& Scene::start(const std::string& role, const Settings& more) {
   const int number = started_[role]++;
   worker->role = role;
   worker->name = role.substr(0, 1) + std::to_string(number);
-  const std::string journal = directory_ + "/" + worker->name;
+  const std::string journal = journal_path(worker->name);
   Settings settings = common_;
   settings["name"] = worker->name;
   settings["client"] = role;
@@ -76,16 +57,7 @@ Worker& Scene::start(const std::string& role, const Settings& more) {
   // The drivers take turns.
   settings["driver"] = number % 2 == 0 ? "thread" : "manual";
   for (const auto& [name, value] : more) settings[name] = value;
-  std::vector<std::string> words = {ts_self_path(), "--worker", role};
-  for (const auto& [name, value] : settings) words.push_back(name + "=" + value);
-  std::vector<const char*> argv;
-  for (const std::string& word : words) argv.push_back(word.c_str());
-  argv.push_back(nullptr);
-  worker->process = ts_process_start(argv.data(), nullptr, TS_PIPE_IN);
-  if (worker->process == nullptr) {
-    fprintf(stderr, "cannot start a worker\n");
-    exit(1);
-  }
+  worker->process = start_process(role, settings);
   worker->journal = std::make_unique<JournalReader>(journal);
   workers_.push_back(std::move(worker));
   return *workers_.back();
@@ -106,8 +78,7 @@ Worker& Scene::reader(const Settings& more) {
 }
 
 void Scene::order(Worker& worker, const std::string& text) {
-  const std::string line = text + "\n";
-  ts_process_write(worker.process, line.data(), line.size());
+  SceneBase::order(worker.process, text);
 }
 
 void Scene::order_all(const std::string& role, const std::string& text) {
@@ -244,32 +215,6 @@ int64_t Scene::recreated() const {
 }
 
 // --- time --------------------------------------------------------------------------
-
-int64_t Scene::random(int64_t least, int64_t most) {
-  return std::uniform_int_distribution<int64_t>(least, most)(random_);
-}
-
-void Scene::pass(int64_t milliseconds) {
-  ts_pause_ms(milliseconds);
-  collect();
-}
-
-bool Scene::until(const char* what, const std::function<bool()>& condition) {
-  struct Context {
-    Scene* scene;
-    const std::function<bool()>* condition;
-  } context = {this, &condition};
-  const int met = ts_wait_until(
-      [](void* data) {
-        auto* c = static_cast<Context*>(data);
-        c->scene->collect();
-        return (*c->condition)() ? 1 : 0;
-      },
-      &context, failed_ ? 1000 : TS_DEADLINE_MS);
-  EXPECT_EQ(met, 1) << "never happened: " << what;
-  if (met != 1) failed_ = true;
-  return met == 1;
-}
 
 bool Scene::progress(size_t events) {
   collect();

@@ -12,20 +12,13 @@
 #ifndef PULSE_TESTS_FAULTS_SCENE_H
 #define PULSE_TESTS_FAULTS_SCENE_H
 
-#include <gtest/gtest.h>
-
-#include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "journal.h"
-#include "support.h"
+#include "scene_base.h"
 
 namespace faults {
 
@@ -59,17 +52,11 @@ struct Worker {
   int64_t acked = 0, ownership_lost = 0, disconnected = 0, reconnected = 0;
 };
 
-// What the workers are told; name=value.
-using Settings = std::map<std::string, std::string>;
-
-class Scene {
+class Scene final : public SceneBase {
  public:
   explicit Scene(const ts_server_options& options = {});
-  ~Scene();
-  Scene(const Scene&) = delete;
-  Scene& operator=(const Scene&) = delete;
+  ~Scene() override;
 
-  ts_server* server() const { return server_; }
   // Where workers started from now on connect to.
   void set_url(const std::string& url) { common_["url"] = url; }
   // For workers started from now on: grace_ms 600, block_ms 1000, command_timeout_ms 5000,
@@ -95,12 +82,6 @@ class Scene {
   // Those that run, in any role.
   std::vector<Worker*> everyone();
 
-  // A number of this scene's seed, both ends included.
-  int64_t random(int64_t least, int64_t most);
-  // Lets workers work on for so long.
-  void pass(int64_t milliseconds);
-  // Waits for a condition; a failure names it, and answers false.
-  bool until(const char* what, const std::function<bool()>& condition);
   // Waits until so many more events than now were acknowledged and handled.
   bool progress(size_t events);
 
@@ -129,7 +110,7 @@ class Scene {
   void finish();
 
  private:
-  void collect();
+  void collect() override;
   void record(Worker& worker, const JournalReader::Words& words);
   void load_entries();
   bool all_handled() const;
@@ -143,10 +124,6 @@ class Scene {
   void print() const;
   std::set<std::string> entry_keys() const;
 
-  uint64_t seed_;
-  std::mt19937_64 random_;
-  ts_server* server_;
-  std::string directory_;
   Settings common_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::map<std::string, int> started_;
@@ -155,7 +132,6 @@ class Scene {
   std::map<std::string, std::set<Id>> handled_;
   uint64_t handlings_ = 0, redeliveries_ = 0, lost_ = 0;
   std::vector<std::pair<Id, std::string>> entries_;
-  bool failed_ = false;  // a condition was never met: what comes after is not waited for long
   bool gone_ = false;
   Excused excused_;
 };

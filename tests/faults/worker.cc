@@ -1,29 +1,22 @@
 #include "worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pulseengine/pulse.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <map>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "arguments.h"
-#include "journal.h"
 #include "map_worker.h"
+#include "pool_worker.h"
+#include "program.h"
 #include "support.h"
 
 namespace faults {
 namespace {
 
-constexpr int64_t kIdleMs = 20;        // so long an order may wait
 constexpr int64_t kTickMs = 4;         // of publishers
 constexpr int64_t kMostInFlight = 64;  // adds of a publisher
 constexpr size_t kBatch = 16;          // events handled between two acks
@@ -34,146 +27,27 @@ std::string id_text(const pulse_event_id& id) {
   return text;
 }
 
-// What all roles share: an engine under one of the drivers, a stream, a queue, a journal.
-class Worker {
+// What the roles around a stream share.
+class StreamWorker : public Program {
  public:
-  explicit Worker(const Arguments& arguments)
-      : arguments_(arguments),
-        journal_(arguments.text("journal")),
-        random_(static_cast<uint64_t>(arguments.number("seed"))) {
-    const std::string url = arguments.text("url");
-    const std::string client = arguments.text("client");
-    pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
-    options.url = url.c_str();
-    options.client_name = client.c_str();
-    options.driver =
-        arguments.text("driver") == "manual" ? PULSE_DRIVER_MANUAL : PULSE_DRIVER_THREAD;
-    options.connect_timeout_ms = TS_DEADLINE_MS / 4;
-    options.command_timeout_ms = arguments.number("command_timeout_ms");
-    options.reconnect_max_ms = 200;
-    manual_ = options.driver == PULSE_DRIVER_MANUAL;
-    pulse_stream_options stream_options = PULSE_STREAM_OPTIONS_INIT;
-    stream_options.max_len = arguments.number("max_len");
+  explicit StreamWorker(const Arguments& arguments) : Program(arguments) {
+    pulse_stream_options options = PULSE_STREAM_OPTIONS_INIT;
+    options.max_len = arguments.number("max_len");
     const std::string stream = arguments.text("stream");
-    must(pulse_queue_new(&queue_, nullptr), "queue");
-    must(pulse_engine_open(&options, &engine_, nullptr), "engine");
-    must(pulse_stream_open(engine_, stream.data(), stream.size(), &stream_options, &stream_,
-                           nullptr),
+    must(pulse_stream_open(engine_, stream.data(), stream.size(), &options, &stream_, nullptr),
          "stream");
-    fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
   }
-  virtual ~Worker() = default;
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
-
-  int run() {
-    while (take_orders()) work();
-    pulse_status status = finish();
-    pulse_stream_unref(stream_);
-    const pulse_status closed = pulse_engine_close_wait(engine_, TS_DEADLINE_MS, nullptr);
-    if (status == PULSE_OK) status = closed;
-    pulse_engine_unref(engine_);
-    pulse_queue_unref(queue_);
-    journal_.line("Z %d", status);
-    journal_.flush();
-    return status == PULSE_OK ? 0 : 1;
-  }
+  ~StreamWorker() override { pulse_stream_unref(stream_); }
 
  protected:
-  // A part of the work that takes no longer than about kIdleMs.
-  virtual void work() = 0;
-  virtual void ordered(const std::string& order) = 0;
-  virtual pulse_status finish() = 0;
-
-  static void must(pulse_status status, const char* what) {
-    if (status == PULSE_OK) return;
-    fprintf(stderr, "worker: %s: %s\n", what, pulse_status_name(status));
-    exit(1);
-  }
-
-  pulse_target target(uint64_t token) const {
-    pulse_target target = PULSE_TARGET_INIT;
-    target.queue = queue_;
-    target.token = token;
-    return target;
-  }
-
-  // Runs a manual engine, and takes up to `max` events.
-  size_t poll(pulse_event* events, size_t max, int64_t timeout_ms) {
-    if (!manual_) return taken(pulse_queue_poll(queue_, events, sizeof *events, max, timeout_ms));
-    drive(0);
-    size_t count = taken(pulse_queue_poll(queue_, events, sizeof *events, max, 0));
-    if (count > 0 || timeout_ms == 0) return count;
-    drive(timeout_ms);
-    return taken(pulse_queue_poll(queue_, events, sizeof *events, max, 0));
-  }
-
-  // Without taking events.
-  void idle() {
-    if (manual_) {
-      drive(kIdleMs);
-    } else {
-      ts_pause_ms(kIdleMs);
-    }
-  }
-
-  int64_t random_up_to(int64_t most) {
-    return std::uniform_int_distribution<int64_t>(0, most)(random_);
-  }
-
-  const Arguments& arguments_;
-  JournalWriter journal_;
   pulse_stream* stream_ = nullptr;
-  bool paused_ = false;
-
- private:
-  static size_t taken(int64_t count) {
-    if (count < 0) must(static_cast<pulse_status>(count), "poll");
-    return static_cast<size_t>(count);
-  }
-
-  void drive(int64_t timeout_ms) {
-    if (timeout_ms > 0) {
-      const int64_t next = pulse_engine_poll_timeout_ms(engine_);
-      if (next >= 0) timeout_ms = std::min(timeout_ms, next);
-      pollfd fd = {pulse_engine_poll_fd(engine_), POLLIN, 0};
-      ::poll(&fd, 1, static_cast<int>(timeout_ms));
-    }
-    const int64_t status = pulse_engine_run_once(engine_, 0, 0);
-    if (status < 0) must(static_cast<pulse_status>(status), "run_once");
-  }
-
-  // False once the worker is to finish.
-  bool take_orders() {
-    char buffer[256];
-    const ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
-    if (n == 0) return false;
-    if (n > 0) orders_.append(buffer, static_cast<size_t>(n));
-    for (size_t end; (end = orders_.find('\n')) != std::string::npos; orders_.erase(0, end + 1)) {
-      const std::string order = orders_.substr(0, end);
-      if (order == "pause") {
-        paused_ = true;
-      } else if (order == "go") {
-        paused_ = false;
-      } else {
-        ordered(order);
-      }
-    }
-    return true;
-  }
-
-  pulse_engine* engine_ = nullptr;
-  pulse_queue* queue_ = nullptr;
-  bool manual_ = false;
-  std::string orders_;
-  std::mt19937_64 random_;
 };
 
 // Adds events at a given rate, several in flight, and writes down how each add ended.
-class Publisher final : public Worker {
+class Publisher final : public StreamWorker {
  public:
   explicit Publisher(const Arguments& arguments)
-      : Worker(arguments),
+      : StreamWorker(arguments),
         name_(arguments.text("name")),
         per_second_(arguments.number("rate")),
         last_ms_(ts_now_ms()) {}
@@ -245,9 +119,9 @@ class Publisher final : public Worker {
 };
 
 // What readers and consumers share.
-class Receiver : public Worker {
+class Receiver : public StreamWorker {
  public:
-  using Worker::Worker;
+  using StreamWorker::StreamWorker;
 
  protected:
   void write_event(char letter, const pulse_event& event) {
@@ -473,6 +347,7 @@ int run_worker(int argc, char** argv) {
   if (role == "consumer") return Consumer(arguments).run();
   if (role == "reader") return Reader(arguments).run();
   if (role == "mapper") return run_map_worker(arguments);
+  if (role == "node") return run_pool_worker(arguments);
   fprintf(stderr, "worker: no such role: %s\n", role.c_str());
   return 2;
 }

@@ -9,7 +9,7 @@ namespace faults {
 //   pause, go   publishers stop adding and start again; the others stop taking events
 //   hold, ack   consumers take events without handling them; handle and ack what they hold
 // and its end asks the worker to finish and close.  The exit status is 0 if that went well.
-// The role "mapper" is another kind of worker: see map_worker.h.
+// The roles "mapper" and "node" are other kinds of workers: see map_worker.h and pool_worker.h.
 int run_worker(int argc, char** argv);
 
 }  // namespace faults
