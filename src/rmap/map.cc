@@ -28,6 +28,7 @@ ReplicatedMap::ReplicatedMap(Ref<Engine> engine, std::string_view name, const Ma
       channel_(engine_->key("map:", name, ":updates")),
       cell_(MapVersion::empty(0)),
       value_limit_(config.max_value_bytes),
+      publish_limit_(INT64_MAX),
       closed_signal_(make_ref<Signal>()),
       state_since_ms_(monotonic_ms()),
       target_(std::move(target)),
@@ -66,7 +67,7 @@ void ReplicatedMap::start() {
     uses_copy_lane_ = true;
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
     ask_again();
-    learn_value_limit();
+    learn_publish_limit();
   } catch (const std::bad_alloc&) {
     end(Error(PULSE_ERR_NO_MEMORY, "no memory to join the map"));
   }
@@ -201,6 +202,7 @@ void ReplicatedMap::tick() {
 }
 
 void ReplicatedMap::server_ready() {
+  learn_publish_limit();  // perhaps it is another one
   send_writes();
   if (copy_wanted_) {
     copy_at_ms_ = monotonic_ms();

@@ -229,7 +229,7 @@ void ReplicatedMap::install() {
   const Ref<MapVersion> before = current_;
   const uint64_t revision = copy_->revision;
   Ref<MapVersion> after = copy_->editor.finish(revision);
-  // A map that expires begins anew, as it was meant to.
+  // A map that has expired began anew, as it was meant to.
   const bool back = ever_synced_ && revision < revision_;
   const bool rewound = back && !expires_;
   const bool first = !ever_synced_;

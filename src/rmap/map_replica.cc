@@ -385,30 +385,61 @@ void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_t
 // --- limits -----------------------------------------------------------------------------
 
 Error ReplicatedMap::check_value(size_t bytes) const {
-  const int64_t limit = value_limit_.load(std::memory_order_relaxed);
+  const int64_t limit = longest_value();
   if (bytes <= static_cast<size_t>(limit)) return {};
   return Error::make(PULSE_ERR_TOO_LARGE, 0, "a value of {} bytes is larger than {}", bytes, limit);
 }
 
+Error ReplicatedMap::check_published(size_t bytes, uint32_t flags) const {
+  const int64_t limit = publish_limit_.load(std::memory_order_relaxed);
+  if (bytes <= static_cast<size_t>(limit)) return {};
+  return Error::make(PULSE_ERR_TOO_LARGE, flags,
+                     "messages of {} bytes are more than the {} that the server keeps for "
+                     "subscribers (client-output-buffer-limit pubsub)",
+                     bytes, limit);
+}
+
 // A message beyond the server's hard limit for subscribers would cut all of them off.
-void ReplicatedMap::learn_value_limit() {
+void ReplicatedMap::learn_publish_limit() noexcept {
+  if (learns_limit_) return;
+  limit_known_ = false;
   auto done = [this](const Error& error, Reply* reply) {
-    if (!error.ok() || reply->next().elements() != 2) return;
-    reply->next();
-    std::string_view text = reply->next().text;  // "normal 0 0 0 slave ... pubsub <hard> ..."
-    const size_t at = text.find("pubsub ");
-    uint64_t hard = 0;
-    if (at == std::string_view::npos) return;
-    text = text.substr(at + 7);
-    if (!parse_revision(text.substr(0, text.find(' ')), &hard) || hard == 0) return;
-    constexpr int64_t kAround = PULSE_MAP_MAX_KEY_BYTES + 1024;
-    const int64_t most = std::max<int64_t>(static_cast<int64_t>(hard) - kAround, 1);
-    if (most < value_limit_.load(std::memory_order_relaxed)) value_limit_.store(most);
+    learns_limit_ = false;
+    if (ended_) return;
+    if (error.ok()) take_publish_limit(*reply);
+    // One that does not answer is asked again when it comes back.
+    limit_known_ = error.ok() || engine_->server_is_ready();
+    send_writes();
   };
-  (void)engine_->connection_for(content_).submit(make_call(
-      this, nullptr, true, engine_->config().command_timeout_ms,
-      [](CommandWriter& w, bool) { w.command("CONFIG", "GET", "client-output-buffer-limit"); },
-      std::move(done)));
+  try {
+    learns_limit_ = true;
+    (void)engine_->connection_for(content_).submit(make_call(
+        this, nullptr, true, engine_->config().command_timeout_ms,
+        [](CommandWriter& w, bool) { w.command("CONFIG", "GET", "client-output-buffer-limit"); },
+        std::move(done)));
+  } catch (const std::bad_alloc&) {
+    learns_limit_ = false;
+    limit_known_ = true;
+  }
+}
+
+void ReplicatedMap::take_publish_limit(Reply& reply) noexcept {
+  if (reply.next().elements() != 2) return;
+  reply.next();
+  std::string_view text = reply.next().text;  // "normal 0 0 0 slave ... pubsub <hard> ..."
+  const size_t at = text.find("pubsub ");
+  uint64_t hard = 0;
+  if (at == std::string_view::npos) return;
+  text = text.substr(at + 7);
+  if (!parse_revision(text.substr(0, text.find(' ')), &hard)) return;
+  // The server counts the memory that it takes for messages, which its allocator rounds up by as
+  // much as a quarter.
+  constexpr int64_t kAround = 1024;
+  int64_t most = INT64_MAX;
+  if (hard != 0) most = std::max<int64_t>(static_cast<int64_t>(hard / 5 * 4) - kAround, kAround);
+  publish_limit_.store(most, std::memory_order_relaxed);
+  const int64_t value = std::max<int64_t>(most - PULSE_MAP_MAX_KEY_BYTES - kAround, 1);
+  value_limit_.store(std::min(value, config_.max_value_bytes), std::memory_order_relaxed);
 }
 
 }  // namespace pulseengine
