@@ -187,6 +187,7 @@ void ReplicatedMap::tick() {
     publish_group();
     if (copy_wanted_ && now >= copy_at_ms_) begin_copy();
     if (now >= ttl_at_ms_.load(std::memory_order_relaxed)) expect_gone();
+    if (now >= ask_ttl_ms_) ask_ttl();
     if (synced_ && now >= answer_by_ms_) give_up_probe();
     if (synced_ && answer_by_ms_ == kNever && now >= next_probe_ms_) probe();
     pump_watches();
@@ -199,6 +200,7 @@ void ReplicatedMap::tick() {
   if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) {
     schedule(std::max(at, now + kExpiryPauseMs));
   }
+  schedule(ask_ttl_ms_);
 }
 
 void ReplicatedMap::server_ready() {

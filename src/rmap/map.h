@@ -156,6 +156,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   bool over_limits(size_t keys, int64_t bytes) const;
   void learn_ttl(int64_t left_ms) noexcept;
   void refresh_ttl() noexcept;
+  void began_anew() noexcept;
+  void ask_ttl();
   void publish_group();
   void pump_watches() noexcept;
   void tell_kinds(pulse_map_kind kind, const ChangeGroup* group) noexcept;
@@ -211,9 +213,10 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   bool subscribed_ = false;
   bool ever_synced_ = false;
   bool synced_ = false;
-  bool expires_ = false;      // the hash has, or had, a time to live
-  bool copying_ = false;      // messages are kept until the copy is there
-  Owned<Copy> copy_;          // what has come of it
+  int64_t ask_ttl_ms_ = kNever;    // when to ask for the time to live of a hash that began anew
+  int64_t gone_from_ms_ = kNever;  // the hash whose content this is may be gone from then on
+  bool copying_ = false;           // messages are kept until the copy is there
+  Owned<Copy> copy_;               // what has come of it
   bool copy_out_ = false;     // asked for, and not answered to the end; perhaps of no use any more
   bool copy_waits_ = false;   // for that
   bool copy_wanted_ = false;  // at copy_at_ms_

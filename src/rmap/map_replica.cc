@@ -18,6 +18,8 @@ constexpr int64_t kNoMemoryPauseMs = 10;
 constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
+// Go processes set the time to live after the write.
+constexpr int64_t kTtlPauseMs = 100;
 
 }  // namespace
 
@@ -179,6 +181,9 @@ void ReplicatedMap::apply(const MapMessage& m) {
   revision_ = group_->last = m.revision;
   updates_.fetch_add(1, std::memory_order_relaxed);
   refresh_ttl();
+  if (m.revision == 1 || m.what == MapMutation::reset || m.what == MapMutation::destroy) {
+    began_anew();
+  }
   if (group_->changes.size() >= kChangesPerVersion) {
     publish_group();
   } else {
@@ -269,7 +274,6 @@ void ReplicatedMap::tell_kinds(pulse_map_kind kind, const ChangeGroup* group) no
 
 // What PTTL says; negative: no expiry, or (-2) no map.
 void ReplicatedMap::learn_ttl(int64_t left_ms) noexcept {
-  if (left_ms != -2) expires_ = left_ms >= 0;
   const int64_t at = left_ms < 0 ? kNever : monotonic_ms() + left_ms + kTtlSlackMs;
   ttl_at_ms_.store(at, std::memory_order_relaxed);
   schedule(at);
@@ -280,9 +284,30 @@ void ReplicatedMap::refresh_ttl() noexcept {
   if (config_.ttl_ms <= 0) return;
   const int64_t at = monotonic_ms() + config_.ttl_ms + kTtlSlackMs;
   if (!config_.sliding && ttl_at_ms_.load(std::memory_order_relaxed) != kNever) return;
-  expires_ = true;
   ttl_at_ms_.store(at, std::memory_order_relaxed);
+  gone_from_ms_ = at;
   schedule(at);
+}
+
+// Whoever wrote it may have given it a time to live that nobody here knows of.
+void ReplicatedMap::began_anew() noexcept {
+  if (config_.ttl_ms > 0 || ask_ttl_ms_ != kNever) return;
+  ask_ttl_ms_ = monotonic_ms() + kTtlPauseMs;
+  schedule(ask_ttl_ms_);
+}
+
+void ReplicatedMap::ask_ttl() {
+  ask_ttl_ms_ = kNever;
+  auto done = [this, serial = copy_serial_](const Error& error, Reply* reply) {
+    if (ended_ || !synced_ || serial != copy_serial_ || !error.ok()) return;
+    const int64_t left_ms = reply->next().integer;
+    learn_ttl(left_ms);
+    gone_from_ms_ = std::min(gone_from_ms_, ttl_at_ms_.load(std::memory_order_relaxed));
+    if (left_ms == -2 && !probing_) probe();
+  };
+  (void)engine_->connection_for(content_).submit(make_call(
+      this, nullptr, true, config_.max_unnoticed_ms / 2,
+      [key = &content_](CommandWriter& w, bool) { w.command("PTTL", *key); }, std::move(done)));
 }
 
 // Its time is over: the server knows best; without it the keys are forgotten all the same.
@@ -374,6 +399,7 @@ void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_t
     } else {
       answer_by_ms_ = kNever;
       copy_backoff_ms_ = 0;
+      gone_from_ms_ = ttl_at_ms_.load(std::memory_order_relaxed);
     }
   };
   if (!Subscriptions::of(*engine_).after_published(this, config_.max_unnoticed_ms / 2, done)) {
