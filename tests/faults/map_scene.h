@@ -81,6 +81,9 @@ class MapScene {
   // Whether the server knows of this worker's subscription.
   bool follows(const MapWorkerSeen& worker);
 
+  // The map expires, without a message.
+  void expire(int64_t milliseconds);
+
   // The server dies, and comes back.  The workers, who have come through this proxy, come back
   // after the history has begun anew, so that it knows what they see then.
   void kill_server(ts_proxy* proxy);
@@ -117,6 +120,7 @@ class MapScene {
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
   bool failed_ = false, seen_enough_ = false;
+  bool expires_;
   int marks_ = 0;
   int64_t checked_ = 0, unknown_ = 0;
 };
