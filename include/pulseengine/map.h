@@ -220,7 +220,8 @@ typedef struct pulse_map_result {
  * PULSE_ERROR_OUTCOME_UNKNOWN or ..._NEVER_SENT.  Errors at once: PULSE_ERR_INVALID (key),
  * PULSE_ERR_TOO_LARGE, PULSE_ERR_AGAIN, PULSE_ERR_CLOSED.  Later: PULSE_ERR_WRONG_TYPE (increment
  * of what is no integer, a list operation on a JSON object, a key that is no hash),
- * PULSE_ERR_TOO_LARGE (a list grew too long), and the server's own errors.  In the ..._wait twins
+ * PULSE_ERR_TOO_LARGE (a list grew too long, or the server turned out to keep less for
+ * subscribers), and the server's own errors.  In the ..._wait twins
  * `result` may be NULL. Since 0.1. */
 
 /* Sets the key.  value: the previous one. */

@@ -108,6 +108,8 @@ Error start_mutation(ReplicatedMap& map, const Mutation& m, bool show, int64_t t
   write->begin(m.what, 1 + m.arguments);
   write->add(key);
   for (size_t i = 0; i < m.arguments; i++) write->add(values[i]);
+  // The last one is what it sets, if it sets anything.
+  write->publishes(key.size() + (m.arguments == 0 ? 0 : values[m.arguments - 1].size()));
   return map.write(std::move(write), timeout_ms, std::move(signal), out);
 }
 
@@ -172,6 +174,7 @@ Error start_increment(ReplicatedMap& map, const char* key, size_t key_len, int64
   write->begin("inc", 2);
   write->add(name);
   write->add(delta);
+  write->publishes(name.size());
   return map.write(std::move(write), timeout_ms, std::move(signal), out);
 }
 
@@ -204,6 +207,7 @@ Error start_list(ReplicatedMap& map, const Items& given, int64_t timeout_ms, Tar
     if (!error.ok()) return error;
     write->add(item);
   }
+  write->publishes(key.size() + total);
   return map.write(std::move(write), timeout_ms, std::move(signal), out);
 }
 
@@ -286,6 +290,7 @@ Error add_batch_item(ReplicatedMap& map, const pulse_map_batch_item& item, MapWr
   std::string_view key, value;
   Error error = take_key(item.key, item.key_len, &key);
   if (!error.ok()) return error;
+  write->publishes(key.size() + (item.op == PULSE_MAP_OP_SET ? item.value_len : 0));
   switch (item.op) {
     case PULSE_MAP_OP_SET:
       error = take_text("value", item.value, item.value_len, &value);
@@ -335,6 +340,8 @@ Error start_batch(ReplicatedMap& map, const pulse_map_batch_item* items, size_t 
       return Error::make(error.code(), error.flags(), "item {}: {}", i, error.message());
     }
   }
+  Error error = map.check_published(write->published(), 0);
+  if (!error.ok()) return error;
   return map.write(std::move(write), timeout_ms, std::move(signal), out);
 }
 
@@ -493,11 +500,13 @@ pulse_status pulse_map_get_list(pulse_map* map, const char* key, size_t key_len,
                                 pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
     if (items == nullptr) return null_argument("items");
+    Error problem = check_handle(map);
+    std::string_view text;
+    if (problem.ok()) problem = take_text("key", key, key_len, &text);
+    if (!problem.ok()) return problem;
     pulse_bytes* value = nullptr;
-    pulse_status status = pulse_map_get(map, key, key_len, &value);
-    if (status != PULSE_OK) {
-      return Error(status, status == PULSE_ERR_NOT_FOUND ? "no such key" : "the map or the key");
-    }
+    const pulse_status status = pulse_map_get(map, key, key_len, &value);
+    if (status != PULSE_OK) return Error(status, "no such key");
     Ref<Bytes> keep = Ref<Bytes>::adopt(reinterpret_cast<Bytes*>(value));
     *items = handle_of(StringList::parse(keep->view()));
     return {};

@@ -28,6 +28,7 @@ ReplicatedMap::ReplicatedMap(Ref<Engine> engine, std::string_view name, const Ma
       channel_(engine_->key("map:", name, ":updates")),
       cell_(MapVersion::empty(0)),
       value_limit_(config.max_value_bytes),
+      publish_limit_(INT64_MAX),
       closed_signal_(make_ref<Signal>()),
       state_since_ms_(monotonic_ms()),
       target_(std::move(target)),
@@ -66,7 +67,7 @@ void ReplicatedMap::start() {
     uses_copy_lane_ = true;
     Subscriptions::of(*engine_).add(channel_, Ref<ReplicatedMap>::share(this));
     ask_again();
-    learn_value_limit();
+    learn_publish_limit();
   } catch (const std::bad_alloc&) {
     end(Error(PULSE_ERR_NO_MEMORY, "no memory to join the map"));
   }
@@ -186,6 +187,7 @@ void ReplicatedMap::tick() {
     publish_group();
     if (copy_wanted_ && now >= copy_at_ms_) begin_copy();
     if (now >= ttl_at_ms_.load(std::memory_order_relaxed)) expect_gone();
+    if (now >= ask_ttl_ms_) ask_ttl();
     if (synced_ && now >= answer_by_ms_) give_up_probe();
     if (synced_ && answer_by_ms_ == kNever && now >= next_probe_ms_) probe();
     pump_watches();
@@ -198,9 +200,11 @@ void ReplicatedMap::tick() {
   if (int64_t at = ttl_at_ms_.load(std::memory_order_relaxed); at != kNever) {
     schedule(std::max(at, now + kExpiryPauseMs));
   }
+  schedule(ask_ttl_ms_);
 }
 
 void ReplicatedMap::server_ready() {
+  learn_publish_limit();  // perhaps it is another one
   send_writes();
   if (copy_wanted_) {
     copy_at_ms_ = monotonic_ms();

@@ -61,6 +61,9 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   // Writes; they may be more than one mutation, all in one script run.
   Error write(Ref<MapWrite> write, int64_t timeout_ms, Ref<Signal> signal, Ref<Operation>* out);
   Error check_value(size_t bytes) const;
+  // Of what one script run publishes.
+  Error check_published(size_t bytes, uint32_t flags) const;
+  int64_t longest_value() const { return value_limit_.load(std::memory_order_relaxed); }
   void watch(Ref<MapWatch> watch);
   void close() noexcept;
   Signal& closed_signal() { return *closed_signal_; }
@@ -153,6 +156,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   bool over_limits(size_t keys, int64_t bytes) const;
   void learn_ttl(int64_t left_ms) noexcept;
   void refresh_ttl() noexcept;
+  void began_anew() noexcept;
+  void ask_ttl();
   void publish_group();
   void pump_watches() noexcept;
   void tell_kinds(pulse_map_kind kind, const ChangeGroup* group) noexcept;
@@ -162,10 +167,12 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   void probed(const Error& error, Reply* reply, uint64_t revision_then);
   void give_up_probe();
   void expect_gone();
-  void learn_value_limit();
+  void learn_publish_limit() noexcept;
+  void take_publish_limit(Reply& reply) noexcept;
 
   // map_write.cc
   void send_writes();
+  bool may_be_too_large() const;
   Vector<Ref<MapWrite>> take_writes() noexcept;
   void submit_writes(Vector<Ref<MapWrite>> writes);
 
@@ -177,7 +184,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   // Any thread.
   VersionCell cell_;
   std::atomic<bool> closing_{false};
-  std::atomic<int64_t> value_limit_;
+  std::atomic<int64_t> value_limit_;    // of the map, and what the server can publish
+  std::atomic<int64_t> publish_limit_;  // bytes of messages that do not cut off subscribers
   std::atomic<uint64_t> updates_{0}, resyncs_{0}, rewinds_{0}, disconnects_{0}, malformed_{0},
       watch_count_{0};
   std::atomic<int64_t> ttl_at_ms_{kNever};  // when the map expires
@@ -205,9 +213,10 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   bool subscribed_ = false;
   bool ever_synced_ = false;
   bool synced_ = false;
-  bool expires_ = false;      // the hash has, or had, a time to live
-  bool copying_ = false;      // messages are kept until the copy is there
-  Owned<Copy> copy_;          // what has come of it
+  int64_t ask_ttl_ms_ = kNever;    // when to ask for the time to live of a hash that began anew
+  int64_t gone_from_ms_ = kNever;  // the hash whose content this is may be gone from then on
+  bool copying_ = false;           // messages are kept until the copy is there
+  Owned<Copy> copy_;               // what has come of it
   bool copy_out_ = false;     // asked for, and not answered to the end; perhaps of no use any more
   bool copy_waits_ = false;   // for that
   bool copy_wanted_ = false;  // at copy_at_ms_
@@ -228,6 +237,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   size_t history_changes_ = 0, history_bytes_ = 0;
   Vector<Ref<MapWatch>> watches_;
   bool refused_ = false;  // the server does not let us subscribe
+  bool learns_limit_ = false;
+  bool limit_known_ = false;  // publish_limit_ is that of this server, or it does not tell
   bool probing_ = false;
   int64_t answer_by_ms_ = kNever;  // to the probe, and to the ping that follows it
   int64_t next_probe_ms_ = 0;

@@ -13,6 +13,8 @@ constexpr int64_t kFirstBackoffMs = 10;
 constexpr int64_t kLongestBackoffMs = 1000;
 // How often a map that is too large is looked at.
 constexpr int64_t kLimitPauseMs = 5000;
+// A hash may have expired so much earlier than we think.
+constexpr int64_t kExpiryDoubtMs = 1000;
 
 }  // namespace
 
@@ -229,9 +231,9 @@ void ReplicatedMap::install() {
   const Ref<MapVersion> before = current_;
   const uint64_t revision = copy_->revision;
   Ref<MapVersion> after = copy_->editor.finish(revision);
-  // A map that expires begins anew, as it was meant to.
+  // A map that has expired began anew, as it was meant to.
   const bool back = ever_synced_ && revision < revision_;
-  const bool rewound = back && !expires_;
+  const bool rewound = back && monotonic_ms() < gone_from_ms_ - kExpiryDoubtMs;
   const bool first = !ever_synced_;
   const uint64_t revision_before = revision_;
   cell_.publish(after, reclaimer_);
@@ -239,6 +241,8 @@ void ReplicatedMap::install() {
   revision_ = revision;
   history_.clear();
   history_changes_ = history_bytes_ = 0;
+  gone_from_ms_ = ttl_at_ms_.load(std::memory_order_relaxed);
+  if (!queued_.empty()) began_anew();  // one of them may have been its first
   queued_.clear();
   queued_bytes_ = 0;
   copying_ = false;

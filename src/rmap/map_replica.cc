@@ -18,6 +18,8 @@ constexpr int64_t kNoMemoryPauseMs = 10;
 constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
+// Go processes set the time to live after the write.
+constexpr int64_t kTtlPauseMs = 100;
 
 }  // namespace
 
@@ -179,6 +181,9 @@ void ReplicatedMap::apply(const MapMessage& m) {
   revision_ = group_->last = m.revision;
   updates_.fetch_add(1, std::memory_order_relaxed);
   refresh_ttl();
+  if (m.revision == 1 || m.what == MapMutation::reset || m.what == MapMutation::destroy) {
+    began_anew();
+  }
   if (group_->changes.size() >= kChangesPerVersion) {
     publish_group();
   } else {
@@ -269,7 +274,6 @@ void ReplicatedMap::tell_kinds(pulse_map_kind kind, const ChangeGroup* group) no
 
 // What PTTL says; negative: no expiry, or (-2) no map.
 void ReplicatedMap::learn_ttl(int64_t left_ms) noexcept {
-  if (left_ms != -2) expires_ = left_ms >= 0;
   const int64_t at = left_ms < 0 ? kNever : monotonic_ms() + left_ms + kTtlSlackMs;
   ttl_at_ms_.store(at, std::memory_order_relaxed);
   schedule(at);
@@ -280,9 +284,30 @@ void ReplicatedMap::refresh_ttl() noexcept {
   if (config_.ttl_ms <= 0) return;
   const int64_t at = monotonic_ms() + config_.ttl_ms + kTtlSlackMs;
   if (!config_.sliding && ttl_at_ms_.load(std::memory_order_relaxed) != kNever) return;
-  expires_ = true;
   ttl_at_ms_.store(at, std::memory_order_relaxed);
+  gone_from_ms_ = at;
   schedule(at);
+}
+
+// Whoever wrote it may have given it a time to live that nobody here knows of.
+void ReplicatedMap::began_anew() noexcept {
+  if (config_.ttl_ms > 0 || ask_ttl_ms_ != kNever) return;
+  ask_ttl_ms_ = monotonic_ms() + kTtlPauseMs;
+  schedule(ask_ttl_ms_);
+}
+
+void ReplicatedMap::ask_ttl() {
+  ask_ttl_ms_ = kNever;
+  auto done = [this, serial = copy_serial_](const Error& error, Reply* reply) {
+    if (ended_ || !synced_ || serial != copy_serial_ || !error.ok()) return;
+    const int64_t left_ms = reply->next().integer;
+    learn_ttl(left_ms);
+    gone_from_ms_ = std::min(gone_from_ms_, ttl_at_ms_.load(std::memory_order_relaxed));
+    if (left_ms == -2 && !probing_) probe();
+  };
+  (void)engine_->connection_for(content_).submit(make_call(
+      this, nullptr, true, config_.max_unnoticed_ms / 2,
+      [key = &content_](CommandWriter& w, bool) { w.command("PTTL", *key); }, std::move(done)));
 }
 
 // Its time is over: the server knows best; without it the keys are forgotten all the same.
@@ -374,6 +399,7 @@ void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_t
     } else {
       answer_by_ms_ = kNever;
       copy_backoff_ms_ = 0;
+      gone_from_ms_ = ttl_at_ms_.load(std::memory_order_relaxed);
     }
   };
   if (!Subscriptions::of(*engine_).after_published(this, config_.max_unnoticed_ms / 2, done)) {
@@ -385,30 +411,61 @@ void ReplicatedMap::probed(const Error& error, Reply* reply, uint64_t revision_t
 // --- limits -----------------------------------------------------------------------------
 
 Error ReplicatedMap::check_value(size_t bytes) const {
-  const int64_t limit = value_limit_.load(std::memory_order_relaxed);
+  const int64_t limit = longest_value();
   if (bytes <= static_cast<size_t>(limit)) return {};
   return Error::make(PULSE_ERR_TOO_LARGE, 0, "a value of {} bytes is larger than {}", bytes, limit);
 }
 
+Error ReplicatedMap::check_published(size_t bytes, uint32_t flags) const {
+  const int64_t limit = publish_limit_.load(std::memory_order_relaxed);
+  if (bytes <= static_cast<size_t>(limit)) return {};
+  return Error::make(PULSE_ERR_TOO_LARGE, flags,
+                     "messages of {} bytes are more than the {} that the server keeps for "
+                     "subscribers (client-output-buffer-limit pubsub)",
+                     bytes, limit);
+}
+
 // A message beyond the server's hard limit for subscribers would cut all of them off.
-void ReplicatedMap::learn_value_limit() {
+void ReplicatedMap::learn_publish_limit() noexcept {
+  if (learns_limit_) return;
+  limit_known_ = false;
   auto done = [this](const Error& error, Reply* reply) {
-    if (!error.ok() || reply->next().elements() != 2) return;
-    reply->next();
-    std::string_view text = reply->next().text;  // "normal 0 0 0 slave ... pubsub <hard> ..."
-    const size_t at = text.find("pubsub ");
-    uint64_t hard = 0;
-    if (at == std::string_view::npos) return;
-    text = text.substr(at + 7);
-    if (!parse_revision(text.substr(0, text.find(' ')), &hard) || hard == 0) return;
-    constexpr int64_t kAround = PULSE_MAP_MAX_KEY_BYTES + 1024;
-    const int64_t most = std::max<int64_t>(static_cast<int64_t>(hard) - kAround, 1);
-    if (most < value_limit_.load(std::memory_order_relaxed)) value_limit_.store(most);
+    learns_limit_ = false;
+    if (ended_) return;
+    if (error.ok()) take_publish_limit(*reply);
+    // One that does not answer is asked again when it comes back.
+    limit_known_ = error.ok() || engine_->server_is_ready();
+    send_writes();
   };
-  (void)engine_->connection_for(content_).submit(make_call(
-      this, nullptr, true, engine_->config().command_timeout_ms,
-      [](CommandWriter& w, bool) { w.command("CONFIG", "GET", "client-output-buffer-limit"); },
-      std::move(done)));
+  try {
+    learns_limit_ = true;
+    (void)engine_->connection_for(content_).submit(make_call(
+        this, nullptr, true, engine_->config().command_timeout_ms,
+        [](CommandWriter& w, bool) { w.command("CONFIG", "GET", "client-output-buffer-limit"); },
+        std::move(done)));
+  } catch (const std::bad_alloc&) {
+    learns_limit_ = false;
+    limit_known_ = true;
+  }
+}
+
+void ReplicatedMap::take_publish_limit(Reply& reply) noexcept {
+  if (reply.next().elements() != 2) return;
+  reply.next();
+  std::string_view text = reply.next().text;  // "normal 0 0 0 slave ... pubsub <hard> ..."
+  const size_t at = text.find("pubsub ");
+  uint64_t hard = 0;
+  if (at == std::string_view::npos) return;
+  text = text.substr(at + 7);
+  if (!parse_revision(text.substr(0, text.find(' ')), &hard)) return;
+  // The server counts the memory that it takes for messages, which its allocator rounds up by as
+  // much as a quarter.
+  constexpr int64_t kAround = 1024;
+  int64_t most = INT64_MAX;
+  if (hard != 0) most = std::max<int64_t>(static_cast<int64_t>(hard / 5 * 4) - kAround, kAround);
+  publish_limit_.store(most, std::memory_order_relaxed);
+  const int64_t value = std::max<int64_t>(most - PULSE_MAP_MAX_KEY_BYTES - kAround, 1);
+  value_limit_.store(std::min(value, config_.max_value_bytes), std::memory_order_relaxed);
 }
 
 }  // namespace pulseengine

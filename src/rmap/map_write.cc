@@ -143,7 +143,7 @@ class MapWriteCommand final : public Command {
     w.arg(std::string_view(channel_));
     w.arg(config.ttl_ms);
     w.arg(std::string_view(config.sliding ? "1" : "0"));
-    w.arg(config.max_value_bytes);
+    w.arg(map_->longest_value());
     w.arg(std::string_view(writes_.front()->atomic() ? "1" : "0"));
     for (const Ref<MapWrite>& write : writes_) write->format(w);
   }
@@ -213,22 +213,36 @@ Error ReplicatedMap::write(Ref<MapWrite> write, int64_t timeout_ms, Ref<Signal> 
   return {};
 }
 
+// Something that waits may be more than the server can publish: that is soon known.
+bool ReplicatedMap::may_be_too_large() const {
+  if (limit_known_) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return write_bytes_ > kBytesPerRun;
+}
+
 // What waits leaves, in order: neighbours share a script run.  While there is no connection it
 // waits here, where a write that was given up can still be taken out.
 void ReplicatedMap::send_writes() {
-  if (!ended_ && !engine_->server_is_ready()) return;
+  if (!ended_ && (!engine_->server_is_ready() || may_be_too_large())) return;
   Vector<Ref<MapWrite>> all = take_writes();
   size_t next = 0;
   try {
     while (next < all.size()) {
       Vector<Ref<MapWrite>> run;
-      size_t bytes = 0, end = next;
+      size_t bytes = 0, published = 0, end = next;
       for (; end < all.size(); end++) {
-        const MapWrite& write = *all[end];
+        MapWrite& write = *all[end];
         const bool alone = write.atomic() || !config_.coalesce;
         if (!run.empty() && (alone || run.size() == kWritesPerRun || bytes > kBytesPerRun)) break;
         if (write.completed()) continue;  // cancelled meanwhile
+        // Its limit may have become known since it was taken.
+        if (Error e = check_published(write.published(), PULSE_ERROR_NEVER_SENT); !e.ok()) {
+          write.complete(e);
+          continue;
+        }
+        if (!run.empty() && !check_published(published + write.published(), 0).ok()) break;
         bytes += write.bytes();
+        published += write.published();
         run.push_back(all[end]);
         if (alone) {
           end++;

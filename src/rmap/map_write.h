@@ -25,6 +25,9 @@ class MapWrite final : public Operation {
   size_t mutations() const { return mutations_; }
   size_t arguments() const { return sizes_.size(); }
   size_t bytes() const { return text_.size() + 16 * sizes_.size(); }
+  // Notes that a mutation publishes so many bytes of keys and values.
+  void publishes(size_t bytes) { published_ += bytes + kMessageBytes; }
+  size_t published() const { return published_; }
   void format(CommandWriter& writer) const;
 
   // The results, as the script returned them; false for another shape.  *revision gets the highest.
@@ -40,7 +43,10 @@ class MapWrite final : public Operation {
   bool take_result(Reply& reply, uint64_t* revision);
 
   const bool atomic_, visible_;
+  // Of a message, and of what the server keeps with it.
+  static constexpr size_t kMessageBytes = 128;
   size_t mutations_ = 0;
+  size_t published_ = 0;  // as far as it is known before the script runs
   Vector<bool> numeric_;  // of each mutation: its value is a number
   String text_;           // all arguments, one behind the other
   Vector<uint32_t> sizes_;

@@ -311,6 +311,39 @@ static void keys_are_forgotten_when_the_map_expires(void **state) {
   fx_until(fx, has(map, "c", "1"));
 }
 
+/* Whoever follows a map knows its time to live, whoever gave it one. */
+static void a_time_to_live_that_others_gave_is_known(void **state) {
+  fixture *fx = *state;
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  options.max_unnoticed_ms = 3600000; /* no probe tells */
+  pulse_map *following = fx_map(fx, "m", &options, NULL);
+  options = (pulse_map_options)PULSE_MAP_OPTIONS_INIT;
+  options.ttl_ms = 3600000;
+  pulse_map *writing = fx_map(fx, "m", &options, NULL);
+  set(writing, "a", "1");
+  fx_until(fx, info_of(following).ttl_ms > 0);
+  set(writing, "a", "2");
+  assert_ok(pulse_map_reset_wait(following, NULL, TS_DEADLINE_MS, fx_err()));
+  fx_until(fx, info_of(following).revision == 3 && info_of(following).ttl_ms < 0);
+  set(writing, "a", "3");
+  assert_ok(pulse_map_reset_wait(writing, NULL, TS_DEADLINE_MS, fx_err()));
+  fx_until(fx, info_of(following).revision == 5 && info_of(following).ttl_ms > 0);
+}
+
+/* Lost long before its time to live was over. */
+static void a_map_that_would_expire_can_be_lost_too(void **state) {
+  fixture *fx = *state;
+  collector *c = fx_collector(fx);
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  options.max_unnoticed_ms = 100;
+  options.ttl_ms = 3600000;
+  pulse_map *map = fx_map(fx, "m", &options, c);
+  set(map, "a", "1");
+  assert_ok(pulse_map_wait_revision(map, 1, TS_DEADLINE_MS, fx_err()));
+  fx_redis(fx, "FLUSHALL");
+  assert_int_equal(col_wait(c, PULSE_EVENT_MAP_REWOUND, 0)->count, 1);
+}
+
 static void a_sliding_ttl_is_renewed_by_writes(void **state) {
   fixture *fx = *state;
   pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
@@ -507,6 +540,8 @@ int main(void) {
       BOTH_DRIVERS(a_map_may_be_larger_than_any_reply),
       BOTH_DRIVERS(a_copy_holds_up_nothing_else),
       BOTH_DRIVERS(keys_are_forgotten_when_the_map_expires),
+      BOTH_DRIVERS(a_time_to_live_that_others_gave_is_known),
+      BOTH_DRIVERS(a_map_that_would_expire_can_be_lost_too),
       BOTH_DRIVERS(a_sliding_ttl_is_renewed_by_writes),
       BOTH_DRIVERS(a_watch_is_told_what_was_missed),
       BOTH_DRIVERS(a_write_cut_off_says_so),

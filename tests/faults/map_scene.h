@@ -68,6 +68,9 @@ class MapScene final : public SceneBase {
   // Whether the server knows of this worker's subscription.
   bool follows(const MapWorkerSeen& worker);
 
+  // The map expires, without a message.
+  void expire(int64_t milliseconds);
+
   // The server dies, and comes back.  The workers, who have come through this proxy, come back
   // after the history has begun anew, so that it knows what they see then.
   void kill_server(ts_proxy* proxy);
@@ -100,6 +103,7 @@ class MapScene final : public SceneBase {
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
   bool seen_enough_ = false;
+  bool expires_;
   int marks_ = 0;
   int64_t checked_ = 0, unknown_ = 0;
 };

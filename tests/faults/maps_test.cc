@@ -59,6 +59,11 @@ bool put_another_type(MapScene& scene) {
   return ts_command_integer(scene.server(), "EVAL", kScript, "2", kKey, "aside", nullptr) == 1;
 }
 
+// One byte cuts off each subscriber with the next message.
+void limit_subscribers(MapScene& scene, const char* limit) {
+  scene.command({"CONFIG", "SET", "client-output-buffer-limit", limit});
+}
+
 void put_hash_back(MapScene& scene) { scene.command({"RENAME", "aside", kKey}); }
 
 // Nothing is published any more.  That a write is over cannot be waited for while its writer waits
@@ -230,7 +235,7 @@ TEST(Maps, TheMapExpires) {
 TEST(Maps, ASlowSubscriberIsCutOff) {
   MapScene scene;
   scene.start();
-  scene.command({"CONFIG", "SET", "client-output-buffer-limit", "pubsub 400000 0 0"});
+  limit_subscribers(scene, "pubsub 400000 0 0");
   scene.order_all("big");
   for (int i = 0; i < 2; i++) {
     MapWorkerSeen& slow = *scene.workers()[i == 0 ? 0 : 4];
@@ -317,7 +322,7 @@ TEST(Maps, Everything) {
   ASSERT_NE(proxy, nullptr);
   scene.start(ts_proxy_url(proxy.get()));
   scene.command({"SAVE"});
-  constexpr int64_t kFaults = 11;
+  constexpr int64_t kFaults = 13;
   int64_t rounds = 0;
   const auto round = [&] {
     switch (rounds++ % kFaults) {
@@ -358,6 +363,15 @@ TEST(Maps, Everything) {
         break;
       case 9:
         scene.rewind(proxy.get());
+        break;
+      case 10:
+        limit_subscribers(scene, "pubsub 1 0 0");
+        scene.pass(scene.random(1, 60));
+        limit_subscribers(scene, "pubsub 32mb 8mb 60");
+        break;
+      case 11:
+        scene.expire(10);
+        scene.progress(100);
         break;
       default:
         scene.command({"FLUSHALL"});
