@@ -101,6 +101,7 @@ enum {
   PULSE_EVENT_JOB_REQUESTED = 13,  /* pool stop_job, notify: the routers have it */
   PULSE_EVENT_JOB_STATE = 14,      /* pool get_job_state: state = PULSE_JOB_..., name = worker */
   PULSE_EVENT_POOL_SHUT_DOWN = 15, /* pool shutdown: count = nodes that did not leave in time */
+  PULSE_EVENT_TICKER_STOPPED = 16, /* ticker or schedule stop: count = 1 if there was one */
   /* Deliveries of readers and sinks. */
   PULSE_EVENT_MESSAGE = 30,     /* an event of a stream */
   PULSE_EVENT_MAP_CHANGE = 31,  /* of a map: state = PULSE_MAP_OP_..., name = key, payload = new
@@ -110,12 +111,17 @@ enum {
   PULSE_EVENT_JOB_START = 33,  /* payload */
   PULSE_EVENT_JOB_STOP = 34,   /* payload; state = PULSE_STOP_... */
   PULSE_EVENT_JOB_NOTIFY = 35, /* payload = the notification's */
+  /* Of tickers and schedules (ticker.h): name. */
+  PULSE_EVENT_TICK = 36, /* id = the point of the grid; count = points missed before it; revision */
+  PULSE_EVENT_PLAN = 37, /* the same, of a schedule: a plan is asked for: plan */
   /* States of objects. */
-  PULSE_EVENT_READY = 50,        /* reader or sink receives from now on */
-  PULSE_EVENT_CLOSED = 51,       /* the last event of an object; status says why */
-  PULSE_EVENT_ENGINE_STATE = 52, /* state, message */
-  PULSE_EVENT_MAP_STATE = 53,    /* state, revision; count = PULSE_MAP_REASON_..., message */
-  PULSE_EVENT_POOL_MEMBER = 54,  /* state = PULSE_POOL_..., name = id of the node or worker */
+  PULSE_EVENT_READY = 50,          /* reader or sink receives from now on */
+  PULSE_EVENT_CLOSED = 51,         /* the last event of an object; status says why */
+  PULSE_EVENT_ENGINE_STATE = 52,   /* state, message */
+  PULSE_EVENT_MAP_STATE = 53,      /* state, revision; count = PULSE_MAP_REASON_..., message */
+  PULSE_EVENT_POOL_MEMBER = 54,    /* state = PULSE_POOL_..., name = id of the node or worker */
+  PULSE_EVENT_TICKER_CHANGED = 55, /* another node has set another interval: name, count = ns */
+  PULSE_EVENT_PLANNED = 56,        /* a plan was carried out, see pulse_schedule_open */
   /* Notices of readers and sinks: `stream`, and what is named. */
   PULSE_EVENT_GAP = 70, /* entries were trimmed or deleted unread: after id, before id_end;
                            count = how many, or 0 for "possibly some": servers before 7.0 cannot
@@ -140,6 +146,7 @@ enum {
 
 struct pulse_map_result; /* map.h */
 struct pulse_job;        /* pool.h */
+struct pulse_plan;       /* ticker.h */
 
 /* What a stream looks like in Redis. */
 typedef struct pulse_stream_info {
@@ -190,7 +197,8 @@ typedef struct pulse_event {
   size_t old_value_len;
   const struct pulse_map_result *map_results;
   size_t map_result_count;
-  struct pulse_job *job; /* of a request */
+  struct pulse_job *job;   /* of a request */
+  struct pulse_plan *plan; /* the same */
 } pulse_event;
 
 /* A reference that keeps the payload after the event's views have ended:

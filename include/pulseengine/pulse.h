@@ -55,5 +55,6 @@
 #include <pulseengine/sink.h>
 #include <pulseengine/status.h>
 #include <pulseengine/stream.h>
+#include <pulseengine/ticker.h>
 
 #endif

@@ -2,25 +2,11 @@
 
 #include "base/hash.h"
 #include "base/ulid.h"
-#include "capi/call.h"
-#include "pool/node.h"
+#include "capi/pool_call.h"
 #include "pool/snapshot.h"
 #include "pool/worker.h"
 
 using namespace pulseengine;
-
-struct pulse_node : RefCounted {
-  pulse_node(Ref<pulse_engine> e, Ref<PoolNode> n) : engine(std::move(e)), core(std::move(n)) {}
-  ~pulse_node() override { core->close(); }
-  static constexpr std::string_view kName = "node";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return Error(PULSE_ERR_CLOSED, "the node is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_engine> engine;
-  const Ref<PoolNode> core;
-};
 
 struct pulse_worker : RefCounted {
   pulse_worker(Ref<pulse_node> n, Ref<PoolWorker> w) : node(std::move(n)), core(std::move(w)) {}
@@ -29,6 +15,33 @@ struct pulse_worker : RefCounted {
   const Ref<pulse_node> node;
   const Ref<PoolWorker> core;
 };
+
+namespace pulseengine {
+
+Error take_job_key(const char* key, size_t key_len, std::string_view* out) {
+  Error error = take_text("key", key, key_len, out);
+  if (!error.ok()) return error;
+  if (out->empty()) return Error(PULSE_ERR_INVALID, "a key must not be empty");
+  if (out->size() > PULSE_POOL_MAX_KEY_BYTES) {
+    return Error::make(PULSE_ERR_TOO_LARGE, 0, "a key of {} bytes is larger than {}", out->size(),
+                       int{PULSE_POOL_MAX_KEY_BYTES});
+  }
+  if (!is_map_key(*out)) return Error(PULSE_ERR_INVALID, "a key must not contain '='");
+  return {};
+}
+
+Error take_payload(const PoolNode& node, const void* payload, size_t payload_len,
+                   std::string_view* out) {
+  Error error = take_text("payload", payload, payload_len, out);
+  if (!error.ok()) return error;
+  const auto limit = static_cast<size_t>(node.engine().config().max_payload_bytes);
+  if (out->size() <= limit) return {};
+  return Error::make(PULSE_ERR_TOO_LARGE, 0,
+                     "a payload of {} bytes is larger than max_payload_bytes ({})", out->size(),
+                     limit);
+}
+
+}  // namespace pulseengine
 
 namespace {
 
@@ -68,29 +81,6 @@ Error take_node_options(const pulse_node_options* given, NodeConfig* c) {
   }
   c->rendezvous = o.routing == PULSE_ROUTING_RENDEZVOUS;
   return e;
-}
-
-Error take_job_key(const char* key, size_t key_len, std::string_view* out) {
-  Error error = take_text("key", key, key_len, out);
-  if (!error.ok()) return error;
-  if (out->empty()) return Error(PULSE_ERR_INVALID, "a key must not be empty");
-  if (out->size() > PULSE_POOL_MAX_KEY_BYTES) {
-    return Error::make(PULSE_ERR_TOO_LARGE, 0, "a key of {} bytes is larger than {}", out->size(),
-                       int{PULSE_POOL_MAX_KEY_BYTES});
-  }
-  if (!is_map_key(*out)) return Error(PULSE_ERR_INVALID, "a key must not contain '='");
-  return {};
-}
-
-Error take_payload(const PoolNode& node, const void* payload, size_t payload_len,
-                   std::string_view* out) {
-  Error error = take_text("payload", payload, payload_len, out);
-  if (!error.ok()) return error;
-  const auto limit = static_cast<size_t>(node.engine().config().max_payload_bytes);
-  if (out->size() <= limit) return {};
-  return Error::make(PULSE_ERR_TOO_LARGE, 0,
-                     "a payload of {} bytes is larger than max_payload_bytes ({})", out->size(),
-                     limit);
 }
 
 Error start_dispatch(PoolNode& node, const char* key, size_t key_len, const void* payload,

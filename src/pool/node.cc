@@ -177,12 +177,16 @@ void PoolNode::open_all() {
   }
 }
 
-Ref<ReplicatedMap> PoolNode::open_map(std::string_view suffix) {
+MapConfig PoolNode::map_config() const {
   MapConfig config;
   config.max_unnoticed_ms = std::clamp<int64_t>(config_.ttl_ms / 2, 100, kMostUnnoticedMs);
   config.max_value_bytes = 64 << 20;
+  return config;
+}
+
+Ref<ReplicatedMap> PoolNode::open_map(std::string_view suffix) {
   Ref<ReplicatedMap> map;
-  (void)ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), config,
+  (void)ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), map_config(),
                             internal_target(on_map_state, this), &map);
   return map;
 }
@@ -433,6 +437,7 @@ void PoolNode::tick() {
     }
   }
   for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick(now);
+  tickers_.go_on();
   if (phase_ >= Phase::leaving) {
     if (now >= close_deadline_ms_) {
       for (size_t i = workers_.size(); i-- > 0;) workers_[i]->leave_now();
@@ -528,8 +533,8 @@ void PoolNode::learn_time(std::string_view us, int64_t sent_us) {
   clock_offset_us_.store(server_us - (sent_us + now_us) / 2, std::memory_order_relaxed);
 }
 
-int64_t PoolNode::server_now_ns() const {
-  return (monotonic_us() + clock_offset_us_.load(std::memory_order_relaxed)) * 1000;
+int64_t PoolNode::server_now_us() const {
+  return monotonic_us() + clock_offset_us_.load(std::memory_order_relaxed);
 }
 
 // --- the end -----------------------------------------------------------------------------------
@@ -546,6 +551,8 @@ void PoolNode::end(const Error& error) noexcept {
     workers_.pop_back();
     worker->end(error.ok() ? closed_error() : error);
   }
+  tickers_.end_all(error);
+  tickers_.close_map();
   for (const Ref<MapWatch>& watch : watches_) watch->close();
   watches_.clear();
   for (Ref<ReplicatedMap>* map :

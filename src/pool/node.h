@@ -8,10 +8,12 @@
 //   node_snapshot.cc  the pool as the host sees it
 //   node_sweep.cc     the dead, and what nobody owns
 //   node_close.cc     leaving, shutting down
+//   node_tickers.cc   tickers and schedules
 #ifndef PULSE_POOL_NODE_H
 #define PULSE_POOL_NODE_H
 
 #include "pool/membership.h"
+#include "pool/node_tickers.h"
 #include "pool/pool_names.h"
 #include "pulseengine/pool.h"
 #include "rmap/map_watch.h"
@@ -34,7 +36,7 @@ struct NodeConfig {
   bool rendezvous = false;
 };
 
-// What a dispatch, a request or a question became.
+// What a dispatch, a request or a question became; also the end of a ticker.
 class PoolCall final : public Operation {
  public:
   PoolCall(pulse_event_kind kind, Target target, std::string_view key)
@@ -68,6 +70,10 @@ class PoolNode final : public Child, TurnHook {
                   Ref<Operation>* out);
   Error shutdown(int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out);
   Error add_worker(Ref<PoolWorker> worker);
+  Error add_ticker(Ref<PoolTicker> ticker);
+  // Stops a ticker on all nodes; with the key of its map of jobs, a schedule.
+  Error stop_ticker(std::string_view name, std::string_view jobs, int64_t timeout_ms, Target target,
+                    Ref<Signal> signal, Ref<Operation>* out);
   void close() noexcept;
   Error snapshot(Ref<PoolSnapshot>* out) const;
   void metrics(pulse_node_metrics* m) const;
@@ -80,7 +86,12 @@ class PoolNode final : public Child, TurnHook {
   std::string_view other_owner(std::string_view key, std::string_view but) const;
   // Whether the jobs map lists the key under the worker.
   bool owns(std::string_view worker, std::string_view key) const;
-  int64_t server_now_ns() const;
+  int64_t server_now_us() const;
+  int64_t server_now_ns() const { return server_now_us() * 1000; }
+  // The server's time in the answer to what was sent at `sent_us`.
+  void learn_time(std::string_view us, int64_t sent_us);
+  MapConfig map_config() const;
+  NodeTickers& tickers() { return tickers_; }
   bool is_active(std::string_view worker) const { return members_.is_active(worker); }
   bool is_alive(std::string_view worker) const;
   // Of this engine, not of the Go library.
@@ -177,7 +188,6 @@ class PoolNode final : public Child, TurnHook {
   void beat(int64_t now_ms);
   void beaten(const Error& error, Reply* reply, const Vector<String>& ids, int64_t sent_us);
   void taken_for_dead();
-  void learn_time(std::string_view us, int64_t sent_us);
   void tell_member(int32_t state, std::string_view id) noexcept;
   void end(const Error& error) noexcept;
   void retry_soon() noexcept;
@@ -258,6 +268,7 @@ class PoolNode final : public Child, TurnHook {
   Ref<Reader> reader_;
   bool sink_ready_ = false, reader_ready_ = false;
   Vector<Ref<PoolWorker>> workers_;
+  NodeTickers tickers_{*this};
 
   // Dispatches that wait for an answer, by the id of their event; answers that came before it was
   // known.

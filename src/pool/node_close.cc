@@ -35,6 +35,7 @@ void PoolNode::begin_close(const Error& error) noexcept {
     }
   }
   phase_ = Phase::leaving;
+  tickers_.end_all(error);
   const int64_t patience =
       error.code() == PULSE_ERR_SHUTTING_DOWN ? config_.shutdown_ttl_ms : config_.close_timeout_ms;
   close_deadline_ms_ = deadline_after(engine_->server_is_ready() ? patience : kOfflineCloseMs);

@@ -16,6 +16,8 @@ typedef enum object_kind {
   A_WATCH,
   A_NODE,
   A_WORKER,
+  A_TICKER,
+  A_SCHEDULE,
   A_REPLY
 } object_kind;
 
@@ -164,11 +166,13 @@ static ev *copy_event(const pulse_event *e) {
     }
   }
   copy->job = pulse_job_ref(e->job);
+  copy->plan = pulse_plan_ref(e->plan);
   return copy;
 }
 
 static void free_event(ev *e) {
   pulse_job_unref(e->job);
+  pulse_plan_unref(e->plan);
   free(e->stream);
   free(e->name);
   free(e->payload);
@@ -516,6 +520,24 @@ pulse_worker *fx_worker(fixture *fx, pulse_node *node, const pulse_worker_option
   return worker;
 }
 
+pulse_ticker *fx_ticker(fixture *fx, pulse_node *node, const char *name, int64_t interval_ns,
+                        const pulse_ticker_options *options, collector *to) {
+  pulse_ticker *ticker = NULL;
+  assert_ok(pulse_ticker_open_wait(node, name, strlen(name), interval_ns, options,
+                                   col_target(to, 0), TS_DEADLINE_MS, &ticker, fx_err()));
+  remember(fx, A_TICKER, ticker);
+  return ticker;
+}
+
+pulse_schedule *fx_schedule(fixture *fx, pulse_node *node, const char *name, int64_t interval_ns,
+                            const pulse_schedule_options *options, collector *to) {
+  pulse_schedule *schedule = NULL;
+  assert_ok(pulse_schedule_open_wait(node, name, strlen(name), interval_ns, options,
+                                     col_target(to, 0), TS_DEADLINE_MS, &schedule, fx_err()));
+  remember(fx, A_SCHEDULE, schedule);
+  return schedule;
+}
+
 /* --- short forms ----------------------------------------------------------- */
 
 pulse_event_id fx_add(pulse_stream *stream, const char *name, const char *payload) {
@@ -630,6 +652,8 @@ static void release_handle(const object *o) {
   if (o->kind == A_WATCH) pulse_map_watch_unref(o->handle);
   if (o->kind == A_NODE) pulse_node_unref(o->handle);
   if (o->kind == A_WORKER) pulse_worker_unref(o->handle);
+  if (o->kind == A_TICKER) pulse_ticker_unref(o->handle);
+  if (o->kind == A_SCHEDULE) pulse_schedule_unref(o->handle);
   if (o->kind == A_STREAM) pulse_stream_unref(o->handle);
   if (o->kind == A_REPLY) ts_reply_free(o->handle);
 }

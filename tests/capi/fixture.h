@@ -60,7 +60,8 @@ typedef struct ev {
   size_t old_value_len;
   pulse_map_result *map_results; /* with values of their own */
   size_t map_result_count;
-  pulse_job *job; /* a reference of its own */
+  pulse_job *job;   /* a reference of its own */
+  pulse_plan *plan; /* the same */
 } ev;
 
 struct fixture;
@@ -214,6 +215,12 @@ pulse_node *fx_node(fixture *fx, const char *pool, const pulse_node_options *opt
 /* Adds a worker whose requests go to `to`, and waits until jobs may come. */
 pulse_worker *fx_worker(fixture *fx, pulse_node *node, const pulse_worker_options *options,
                         collector *to);
+/* Opens a ticker and waits until it is in Redis; events go to `to`. */
+pulse_ticker *fx_ticker(fixture *fx, pulse_node *node, const char *name, int64_t interval_ns,
+                        const pulse_ticker_options *options, collector *to);
+/* The same for a schedule. */
+pulse_schedule *fx_schedule(fixture *fx, pulse_node *node, const char *name, int64_t interval_ns,
+                            const pulse_schedule_options *options, collector *to);
 
 /* --- short forms ----------------------------------------------------------- */
 

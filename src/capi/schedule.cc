@@ -1,0 +1,202 @@
+#include "pool/schedule.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "capi/ticker_call.h"
+#include "pool/plan.h"
+
+using namespace pulseengine;
+
+struct pulse_schedule : RefCounted {
+  pulse_schedule(Ref<pulse_node> n, Ref<PoolSchedule> s) : node(std::move(n)), core(std::move(s)) {}
+  ~pulse_schedule() override { core->close(); }
+  static constexpr std::string_view kName = "schedule";
+  Error check() const {
+    Error error = check_engine(core->engine());
+    if (!error.ok() || !core->closed()) return error;
+    return Error(PULSE_ERR_CLOSED, "the schedule is closed", PULSE_ERROR_NEVER_SENT);
+  }
+  const Ref<pulse_node> node;
+  const Ref<PoolSchedule> core;
+};
+
+namespace {
+
+constexpr std::string_view kOwnMaps[] = {
+    "node-keepalive", "shutdown",     "workers",      "worker-keepalive", "cleanup",
+    "jobs",           "job-payloads", "pending-jobs", "tickers",          "routing"};
+// What pools that are routed by rendezvous hashing put before the names of theirs.
+constexpr std::string_view kRendezvous = "rv:";
+
+Error take_schedule_name(const PoolNode& node, const char* name, size_t name_len,
+                         std::string_view* out) {
+  Error error = take_ticker_name(name, name_len, out);
+  if (error.ok()) error = check_name("a schedule's name", *out);
+  if (!error.ok()) return error;
+  std::string_view map = *out;
+  if (map.substr(0, kRendezvous.size()) == kRendezvous) map.remove_prefix(kRendezvous.size());
+  if (std::find(std::begin(kOwnMaps), std::end(kOwnMaps), map) != std::end(kOwnMaps)) {
+    return Error::make(PULSE_ERR_INVALID, 0,
+                       "a schedule must not be called {}: so is a map of pools", *out);
+  }
+  String whole = node.names().map(":");
+  whole.append(out->data(), out->size());
+  return check_name("the name of the schedule's jobs", std::string_view(whole));
+}
+
+Error open(pulse_node* node, const char* name, size_t name_len, int64_t interval_ns,
+           const pulse_schedule_options* options, Target target, Ref<pulse_schedule>* out) {
+  Error error = check_takes_part(node);
+  std::string_view text;
+  if (error.ok()) error = take_schedule_name(*node->core, name, name_len, &text);
+  TickerConfig config;
+  if (error.ok()) error = take_interval(interval_ns, &config);
+  pulse_schedule_options o;
+  if (error.ok()) error = take_options(options, &o, "pulse_schedule_options");
+  int64_t plan_timeout_ms = 0;
+  if (error.ok()) {
+    error =
+        take_number("plan_timeout_ms", o.plan_timeout_ms, 60000, 1, kMaxMs, true, &plan_timeout_ms);
+  }
+  if (error.ok()) error = take_switch("catch_up", o.catch_up, &config.catch_up);
+  if (error.ok() && o.reserved != 0) {
+    error = Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_schedule_options: reserved must be 0");
+  }
+  if (!error.ok()) return error;
+  auto core = make_ref<PoolSchedule>(node->core, text, config, plan_timeout_ms, std::move(target));
+  auto handle = make_ref<pulse_schedule>(Ref<pulse_node>::share(node), core);
+  error = node->core->add_ticker(std::move(core));
+  if (error.ok()) *out = std::move(handle);
+  return error;
+}
+
+PoolPlan* plan_of(pulse_plan* plan) { return reinterpret_cast<PoolPlan*>(plan); }
+
+Error stop(PoolSchedule& core, int64_t timeout_ms, Target target, Ref<Signal> signal,
+           Ref<Operation>* out) {
+  return core.node().stop_ticker(std::string_view(core.name()), std::string_view(core.jobs_key()),
+                                 timeout_ms, std::move(target), std::move(signal), out);
+}
+
+}  // namespace
+
+extern "C" {
+
+void pulse_schedule_options_init(pulse_schedule_options* options) noexcept {
+  if (options != nullptr) *options = PULSE_SCHEDULE_OPTIONS_INIT;
+}
+
+pulse_status pulse_schedule_open(pulse_node* node, const char* name, size_t name_len,
+                                 int64_t interval_ns, const pulse_schedule_options* options,
+                                 const pulse_target* target, pulse_schedule** schedule,
+                                 pulse_error* error) noexcept {
+  return open_handle(target, schedule, error, [&](Target to, Ref<pulse_schedule>* handle) {
+    return open(node, name, name_len, interval_ns, options, std::move(to), handle);
+  });
+}
+pulse_status pulse_schedule_open_wait(pulse_node* node, const char* name, size_t name_len,
+                                      int64_t interval_ns, const pulse_schedule_options* options,
+                                      const pulse_target* target, int64_t timeout_ms,
+                                      pulse_schedule** schedule, pulse_error* error) noexcept {
+  return open_handle_wait(
+      node, target, timeout_ms, schedule, error, [&](Target to, Ref<pulse_schedule>* handle) {
+        return open(node, name, name_len, interval_ns, options, std::move(to), handle);
+      });
+}
+
+pulse_status pulse_schedule_get_info(pulse_schedule* schedule, pulse_ticker_info* info) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    if (schedule == nullptr) return null_argument("schedule");
+    pulse_ticker_info now{};
+    schedule->core->info(&now);
+    return give_struct(now, info, "pulse_ticker_info");
+  });
+}
+
+pulse_status pulse_schedule_stop(pulse_schedule* schedule, const pulse_target* target,
+                                 uint64_t* operation, pulse_error* error) noexcept {
+  return start_on(schedule, target, operation, error,
+                  [&](PoolSchedule& core, Target to, Ref<Operation>* op) {
+                    return stop(core, 0, std::move(to), nullptr, op);
+                  });
+}
+pulse_status pulse_schedule_stop_wait(pulse_schedule* schedule, int64_t timeout_ms,
+                                      pulse_error* error) noexcept {
+  return wait_on(schedule, timeout_ms, error,
+                 [&](PoolSchedule& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
+                   return stop(core, left, Target(), std::move(signal), op);
+                 });
+}
+
+pulse_status pulse_schedule_close(pulse_schedule* schedule) noexcept {
+  return close_handle(schedule);
+}
+pulse_status pulse_schedule_close_wait(pulse_schedule* schedule, int64_t timeout_ms,
+                                       pulse_error* error) noexcept {
+  return close_handle_wait(schedule, timeout_ms, error);
+}
+pulse_schedule* pulse_schedule_ref(pulse_schedule* schedule) noexcept {
+  return ref_handle(schedule);
+}
+void pulse_schedule_unref(pulse_schedule* schedule) noexcept { unref_handle(schedule); }
+
+// --- plans --------------------------------------------------------------------------------------
+
+pulse_status pulse_plan_start(pulse_plan* plan, const char* key, size_t key_len,
+                              const void* payload, size_t payload_len,
+                              pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    if (plan == nullptr) return null_argument("plan");
+    std::string_view name, content;
+    Error problem = take_job_key(key, key_len, &name);
+    if (problem.ok()) {
+      problem = take_payload(plan_of(plan)->schedule().node(), payload, payload_len, &content);
+    }
+    return problem.ok() ? plan_of(plan)->start(name, content) : problem;
+  });
+}
+
+pulse_status pulse_plan_stop(pulse_plan* plan, const char* key, size_t key_len,
+                             pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    if (plan == nullptr) return null_argument("plan");
+    std::string_view name;
+    Error problem = take_job_key(key, key_len, &name);
+    return problem.ok() ? plan_of(plan)->stop(name) : problem;
+  });
+}
+
+pulse_status pulse_plan_stop_others(pulse_plan* plan, pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    return plan == nullptr ? null_argument("plan") : plan_of(plan)->stop_others();
+  });
+}
+
+pulse_status pulse_plan_stop_schedule(pulse_plan* plan, pulse_error* error) noexcept {
+  return guard(error, [&]() -> Error {
+    return plan == nullptr ? null_argument("plan") : plan_of(plan)->stop_schedule();
+  });
+}
+
+pulse_status pulse_plan_answer(pulse_plan* plan, pulse_status status, const char* text,
+                               size_t text_len) noexcept {
+  return guard(nullptr, [&]() -> Error {
+    if (plan == nullptr) return null_argument("plan");
+    std::string_view view;
+    Error error = take_text("text", text, text_len, &view);
+    if (!error.ok()) return error;
+    const pulse_status result = plan_of(plan)->answer(status, view);
+    return result == PULSE_OK ? Error() : Error(result, "the plan is not open");
+  });
+}
+
+pulse_plan* pulse_plan_ref(pulse_plan* plan) noexcept {
+  if (plan != nullptr) plan_of(plan)->ref();
+  return plan;
+}
+void pulse_plan_unref(pulse_plan* plan) noexcept {
+  if (plan != nullptr) plan_of(plan)->unref();
+}
+
+}  // extern "C"
