@@ -28,25 +28,10 @@ uint64_t number(const std::string& text, int base = 10) {
 }  // namespace
 
 MapScene::MapScene(const ts_server_options& options, int64_t ttl_ms)
-<<<<<<< HEAD
-    : SceneBase(options), ttl_ms_(ttl_ms), history_(std::make_unique<MapHistory>(server_, kMap)) {}
-=======
-    : seed_(choose_seed()),
-      random_(seed_),
-      server_(ts_server_start(&options)),
+    : SceneBase(options),
       ttl_ms_(ttl_ms),
-      expires_(ttl_ms > 0) {
-  if (server_ == nullptr) {
-    fprintf(stderr, "no server\n");
-    exit(1);
-  }
-  directory_ = std::string(ts_server_directory(server_)) + "/journals";
-  std::filesystem::create_directory(directory_);
-  history_ = std::make_unique<MapHistory>(server_, kMap);
-  printf("  seed %" PRIu64 " (PULSE_FAULT_SEED)\n", seed_);
-  fflush(stdout);
-}
->>>>>>> 1e70aa15d279fb64c3cc295142bcbb8d2d623856
+      history_(std::make_unique<MapHistory>(server_, kMap)),
+      expires_(ttl_ms > 0) {}
 
 MapScene::~MapScene() {
   history_.reset();
