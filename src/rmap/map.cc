@@ -145,7 +145,12 @@ void ReplicatedMap::watch(Ref<MapWatch> watch) {
       watch->end(closed_error());
       return;
     }
-    map->watches_.push_back(watch);
+    try {
+      map->watches_.push_back(watch);
+    } catch (const std::bad_alloc&) {
+      watch->end(Error(PULSE_ERR_NO_MEMORY, "no memory to watch the map"));
+      return;
+    }
     map->watch_count_.fetch_add(1, std::memory_order_relaxed);
     try {
       watch->pump();
