@@ -54,9 +54,13 @@ int main(int argc, char **argv) {
   int count = argc > 2 ? argc - 2 : 3;
   pulse_engine *engine = open_engine(argc, argv, PULSE_DRIVER_THREAD);
   pulse_error error = PULSE_ERROR_INIT;
+  /* What was written can be read at once, here. */
+  pulse_map_options options = PULSE_MAP_OPTIONS_INIT;
+  options.read_your_writes = 1;
   pulse_map *results = NULL;
-  check(pulse_map_join_wait(engine, "example:checksums", 17, NULL, NULL, 10000, &results, &error),
-        &error, "map");
+  check(
+      pulse_map_join_wait(engine, "example:checksums", 17, &options, NULL, 10000, &results, &error),
+      &error, "map");
   pulse_queue *queue = NULL;
   check(pulse_queue_new(&queue, &error), &error, "queue");
   pulse_target target = PULSE_TARGET_INIT;

@@ -36,7 +36,7 @@ class Signup(unittest.TestCase):
         self.assertEqual(self.number(output, "users"), 150)
         self.assertEqual(self.number(output, "lost"), 0)
         # What the dead process had begun went on elsewhere.
-        moved = self.number(output, "moved")
+        moved = self.number(output, "started again elsewhere")
         self.assertGreater(moved, 0)
         self.assertEqual(self.number(output, "jobs started"), 150 + moved)
         self.assertEqual(self.number(output, "sent"), 150 + self.number(output, "sent twice"))
