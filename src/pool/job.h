@@ -33,7 +33,7 @@ class PoolJob final : public RefCounted, private LiveObject {
   enum class Request : uint8_t { none, start, stop, notify };
   enum class State : uint8_t {
     claiming,  // the server is told that this worker has it
-    held,      // another worker is about to stop it
+    held,      // another worker is about to stop it, or to be buried
     waiting,   // for its turn to start, or for the next try
     starting,  // the host was asked to start it
     running,
@@ -71,7 +71,9 @@ class PoolJob final : public RefCounted, private LiveObject {
 
   State state = State::claiming;
   pulse_stop_reason stop_reason = 0;  // why it is stopping
-  int64_t at_ms = 0;                  // held: until when at most; waiting: not before
+  int64_t at_ms = 0;                  // held: when to claim it again; waiting: not before
+  String held_by;                     // held: the worker that has it
+  int64_t patient_until_ms = 0;       // held: at most
   int64_t pause_ms = 0;               // before the next try to start
   Vector<RouterEvent> starts;         // to be answered when it has started
   Vector<RouterEvent> stops;          // to be answered when it has stopped

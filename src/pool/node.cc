@@ -372,16 +372,6 @@ std::string_view PoolNode::route(std::string_view key) const {
                                     : jump_route(crc, workers.size())];
 }
 
-std::string_view PoolNode::other_owner(std::string_view key, std::string_view but) const {
-  const int64_t now = heard_until_ms(monotonic_ms());
-  for (const auto& [id, beat] : members_.entries(Membership::kWorkerBeats)) {
-    const std::string_view worker(id);
-    if (worker == but || now - beat.changed_ms > config_.ttl_ms) continue;
-    if (owns(worker, key)) return worker;
-  }
-  return {};
-}
-
 bool PoolNode::is_alive(std::string_view worker) const {
   const int64_t now = heard_until_ms(monotonic_ms());
   // Nothing is known of it, or how long it has been silent.

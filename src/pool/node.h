@@ -82,8 +82,6 @@ class PoolNode final : public Child, TurnHook {
   // --- loop thread, for workers ------------------------------------------------
   // The worker that should have the job; empty when there is none.
   std::string_view route(std::string_view key) const;
-  // Another worker that has the job and is alive; empty: none.
-  std::string_view other_owner(std::string_view key, std::string_view but) const;
   // Whether the jobs map lists the key under the worker.
   bool owns(std::string_view worker, std::string_view key) const;
   int64_t server_now_us() const;

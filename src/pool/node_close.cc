@@ -117,18 +117,29 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
   }
   if (others > 0 && now_ms < shutdown_deadline_ms_ && engine_->server_is_ready()) return;
   shutdown_missing_ = others;
-  auto format = [this](CommandWriter& w, bool eval) {
+  // Of workers and nodes that nobody has buried yet, too.
+  Vector<String> streams;
+  for (const auto& [id, worker] : members_.entries(Membership::kWorkers)) {
+    streams.push_back(
+        engine_->key("pulse:stream:", PoolNames::worker_stream(std::string_view(id))));
+  }
+  for (const auto& [id, beat] : members_.entries(Membership::kNodeBeats)) {
+    streams.push_back(engine_->key("pulse:stream:", names_.node_stream(std::string_view(id))));
+  }
+  auto format = [this, streams = std::move(streams)](CommandWriter& w, bool eval) {
     const String* maps[] = {&names_.node_keepalive, &names_.workers, &names_.worker_keepalive,
                             &names_.cleanup,        &names_.jobs,    &names_.payloads,
                             &names_.pending,        &names_.tickers, &names_.routing,
                             &names_.shutdown};
-    w.begin_script(scripts::pool_destroy, eval, 5 + std::size(maps), 1);
+    w.begin_script(scripts::pool_destroy, eval, 5 + std::size(maps) + streams.size(), 2);
     for (const String* key : {&names_.pool_stream, &names_.consumers, &names_.routers_alive,
                               &names_.routers_lease, &names_.routers_restart}) {
       w.arg(std::string_view(*key));
     }
     for (const String* map : maps) w.arg(std::string_view(*map));
+    for (const String& stream : streams) w.arg(std::string_view(stream));
     w.arg(kRouters);
+    w.arg(static_cast<int64_t>(std::size(maps)));
   };
   destroying_ = true;
   send(&scripts::pool_destroy, true, std::move(format), [this](const Error& error, Reply*) {

@@ -17,6 +17,10 @@ constexpr int64_t kMostMoves = 64;  // stops for the sake of others at a time
 constexpr size_t kMostNotifications = 1000;
 constexpr int64_t kFirstPauseMs = 100;
 constexpr int64_t kMostPauseMs = 5000;
+// Between two looks at a job that another worker has.
+constexpr int64_t kLeastHeldMs = 20, kMostHeldMs = 250;
+// So many times to live a silent worker may take to be buried.
+constexpr int64_t kPatienceWithDead = 4;
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the worker is closed"); }
 
@@ -276,9 +280,10 @@ void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
   if (suspect_ || (phase_ != Phase::running && phase_ != Phase::leaving)) return;
   if (job.state == State::held &&
       (now_ms >= job.at_ms ||
-       node_->other_owner(std::string_view(job.key()), std::string_view(id_)).empty())) {
-    job.state = State::waiting;
-    job.at_ms = 0;
+       !node_->owns(std::string_view(job.held_by), std::string_view(job.key())))) {
+    // The server knows better than the replica.
+    update(Update::What::own, Ref<PoolJob>::share(&job));
+    job.state = State::claiming;
   }
   if (job.state == State::waiting && now_ms >= job.at_ms &&
       (start_concurrency_ == 0 || starting_ < start_concurrency_)) {
@@ -648,21 +653,28 @@ void PoolWorker::confirm(Update& u, std::string_view owner) {
 
 // `owner`: another worker that had the job already.
 void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
-  const int64_t now = monotonic_ms();
-  if (!owner.empty() && node_->is_alive(owner)) {
-    if (node_->is_ours(owner)) {
-      // It runs there, or will be put into the queue by that worker: this event is one too many.
-      answer_all(&job.starts, {});
-      over(job, Update::What::drop);
-      return;
-    }
-    // A Go worker puts its jobs into the queue before it stops them.
-    job.state = PoolJob::State::held;
-    job.at_ms = now + node_->config().ttl_ms;
-  } else {
-    job.state = PoolJob::State::waiting;
+  using State = PoolJob::State;
+  const int64_t now = monotonic_ms(), ttl = node_->config().ttl_ms;
+  const bool alive = !owner.empty() && node_->is_alive(owner);
+  if (alive && node_->is_ours(owner)) {
+    // It runs there, or will be put into the queue by that worker: this event is one too many.
+    answer_all(&job.starts, {});
+    over(job, Update::What::drop);
+    return;
   }
-  pump(job, now);
+  // A Go worker puts its jobs into the queue before it stops them.  One that is silent may come
+  // back until it is buried, which we do ourselves if nobody else does.
+  if (job.patient_until_ms == 0)
+    job.patient_until_ms = now + (alive ? ttl : kPatienceWithDead * ttl);
+  if (owner.empty() || now >= job.patient_until_ms) {
+    job.state = State::waiting;
+    job.at_ms = 0;
+    pump(job, now);
+    return;
+  }
+  job.held_by = String(owner);
+  job.state = State::held;
+  job.at_ms = std::min(job.patient_until_ms, now + std::clamp(ttl / 20, kLeastHeldMs, kMostHeldMs));
 }
 
 // --- declared dead ----------------------------------------------------------------------------

@@ -500,6 +500,48 @@ static void answers_do_not_need_the_router(void **state) {
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 1);
 }
 
+static bool is_silent(pulse_node *node, int64_t milliseconds) {
+  pulse_pool_snapshot *snapshot = NULL;
+  assert_ok(pulse_node_take_snapshot(node, &snapshot, fx_err()));
+  bool silent = false;
+  for (size_t i = 0; i < pulse_pool_snapshot_worker_count(snapshot); ++i) {
+    pulse_worker_info info;
+    assert_ok(pulse_pool_snapshot_get_worker(snapshot, i, &info, sizeof info));
+    if (info.local == 0 && info.silent_ms > milliseconds) silent = true;
+  }
+  pulse_pool_snapshot_unref(snapshot);
+  return silent;
+}
+
+/* It may come back as long as nobody has buried it, and would run the job, too. */
+static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **state) {
+  fixture *fx = *state;
+  collector *requests = accepting(fx);
+  const char *silent = "01M83VSCS3GK8JREXRDK1J0KZR";
+  fx_redis(fx, "HSET map:p:workers:content %s 1795426136867688564 =rev 1 =kind set", silent);
+  fx_redis(fx, "HSET map:p:worker-keepalive:content %s 1795426136868018947 =rev 1 =kind set",
+           silent);
+  fx_redis(fx, "HSET map:p:jobs:content %s [\"a\"] =rev 3 =kind set", silent);
+  fx_redis(fx, "HSET map:p:job-payloads:content a 1 =rev 1 =kind set");
+  /* Somebody seems to be at it, in all eternity. */
+  fx_redis(fx, "HSET map:p:cleanup:content %s 9795426136868018947 =rev 1 =kind set", silent);
+  pulse_node *node = quick_node(fx, NULL);
+  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  fx_until(fx, is_silent(node, 1000));
+  fx_redis(fx, "EVAL %s 1 pulse:stream:p:pool",
+           "return(redis.call('XADD',KEYS[1],'*','n','j','p','\\1\\0\\0\\0a\\1\\0\\0\\0n"
+           "\\1\\0\\0\\0001\\0\\0\\0\\0\\0\\0\\0\\0\\1'))");
+  char id[27];
+  pulse_worker_get_id(worker, id, sizeof id);
+  fx_until(fx, fx_redis_int(fx, "HEXISTS map:p:jobs:content %s", id) == 1);
+  /* So much for what the server has answered. */
+  assert_ok(pulse_engine_ping_wait(fx->engine, NULL, TS_DEADLINE_MS, fx_err()));
+  fx_pump(fx);
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 0);
+  fx_redis(fx, "HDEL map:p:jobs:content %s", silent);
+  assert_text(col_wait(requests, PULSE_EVENT_JOB_START, 0), name, "a");
+}
+
 static void payloads_without_an_owner_are_started(void **state) {
   fixture *fx = *state;
   collector *requests = accepting(fx);
@@ -785,6 +827,9 @@ int main(void) {
       BOTH_DRIVERS(jobs_of_the_dead_are_taken_over),
       BOTH_DRIVERS(what_was_not_answered_goes_back_once),
       BOTH_DRIVERS(answers_do_not_need_the_router),
+}
+
+      BOTH_DRIVERS(a_job_of_a_silent_worker_is_not_taken_before_that_is_buried),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),

@@ -401,7 +401,10 @@ bool PoolScene::settled(std::string* why) {
 
 void PoolScene::settle(const char* what) {
   std::string why;
-  if (!until(what, [&] { return settled(&why); })) ADD_FAILURE() << why;
+  if (!until(what, [&] { return settled(&why); })) {
+    ADD_FAILURE() << why;
+    print_queue();
+  }
   print(what);
 }
 
@@ -476,6 +479,34 @@ void PoolScene::print(const char* what) const {
          what, count(Outcome::accepted), count(Outcome::unknown), count(Outcome::refused),
          running(), runs_.size(), declared_dead());
   fflush(stdout);
+}
+
+// What the pool's stream has, and who is to route it.
+void PoolScene::print_queue() const {
+  ts_reply* pending =
+      ts_command(server_, "XPENDING", "pulse:stream:p:pool", "events", "-", "+", "20", nullptr);
+  for (size_t i = 0; i < ts_reply_size(pending); i++) {
+    const ts_reply* entry = ts_reply_at(pending, i);
+    const char* id = ts_reply_text(ts_reply_at(entry, 0));
+    ts_reply* range = ts_command(server_, "XRANGE", "pulse:stream:p:pool", id, id, nullptr);
+    const ts_reply* fields = ts_reply_at(ts_reply_at(range, 0), 1);
+    const ts_reply* payload = ts_reply_field(fields, "p");
+    // The key comes first, after its length.
+    const size_t key_end = std::min<size_t>(ts_reply_size(payload), 24);
+    std::string key(ts_reply_text(payload) + std::min<size_t>(key_end, 4),
+                    key_end - std::min<size_t>(key_end, 4));
+    std::replace_if(
+        key.begin(), key.end(), [](char c) { return c < ' '; }, '.');
+    printf("  pending %s: %s %s, consumer %s, idle %" PRId64 " ms, deliveries %" PRId64 "\n", id,
+           ts_reply_text(ts_reply_field(fields, "n")), key.c_str(),
+           ts_reply_text(ts_reply_at(entry, 1)), ts_reply_integer(ts_reply_at(entry, 2)),
+           ts_reply_integer(ts_reply_at(entry, 3)));
+    ts_reply_free(range);
+  }
+  ts_reply_free(pending);
+  for (const std::string& consumer : list({"HGETALL", "map:sink:events:keepalive:content"})) {
+    printf("  keep-alive of consumers: %s\n", consumer.c_str());
+  }
 }
 
 void PoolScene::finish() {

@@ -120,6 +120,7 @@ class PoolScene final : public SceneBase {
   void check_keys();
   bool excused(const JobRun& older, const JobRun& newer) const;
   void print(const char* what) const;
+  void print_queue() const;
 
   Settings common_;
   std::vector<std::unique_ptr<PoolProcess>> processes_;

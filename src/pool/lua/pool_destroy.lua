@@ -1,15 +1,16 @@
 -- All nodes have left: the pool goes.
 --
 -- KEYS  1 pool stream  2 consumers map of that stream  3 keep-alive map of the routers' sink
---       4 lease and  5 restart marker of that sink  6... maps
--- ARGV  1 group of the routers
+--       4 lease and  5 restart marker of that sink  6... maps, then streams
+-- ARGV  1 group of the routers  2 number of maps
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
 -- include list.lua
 local consumers, alive = pool_map(KEYS[2]), pool_map(KEYS[3])
 local maps = {}
-for i = 6, #KEYS do maps[#maps + 1] = pool_map(KEYS[i]) end
+local first_stream = 6 + ARGV[2]
+for i = 6, first_stream - 1 do maps[#maps + 1] = pool_map(KEYS[i]) end
 if map_fault then return map_fault end
 
 -- Other pools have sinks of this name, too: only our consumers leave.
@@ -26,4 +27,5 @@ for _, map in ipairs(maps) do
   map_close(map)
 end
 redis.call('DEL', KEYS[1], KEYS[4], KEYS[5])
+for i = first_stream, #KEYS do redis.call('DEL', KEYS[i]) end
 return 1
