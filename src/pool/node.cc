@@ -135,6 +135,7 @@ void PoolNode::joined(const Error& error, Reply* reply) {
     }
     if (rejoin_) {
       rejoin_ = false;
+      route_anew();
       for (const Ref<PoolWorker>& worker : workers_) worker->join();
     }
     return;
