@@ -135,6 +135,7 @@ void PoolNode::joined(Reply* reply) {
     }
     if (rejoin_) {
       rejoin_ = false;
+      route_anew();
       for (const Ref<PoolWorker>& worker : workers_) worker->join();
     }
     return;

@@ -119,6 +119,7 @@ class PoolNode final : public Child, TurnHook {
     String worker;         // that it was sent to; empty: held
     String worker_event;   // its id there; empty: under way
     int64_t since_ms = 0;  // in this state
+    int64_t sent_ms = 0;   // to that worker
     bool asking = false;   // the server is asked whether the job exists
   };
   // An event on its way to another stream.
@@ -212,6 +213,7 @@ class PoolNode final : public Child, TurnHook {
   void flush_forwards();
   void forwarded(const Error& error, Reply* reply, Forwards& batch);
   void route_again(int64_t now_ms);
+  void route_anew();
   void ack(const pulse_ack_handle& handle);
   void flush_acks();
   String owner_of(std::string_view key) const;

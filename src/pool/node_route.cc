@@ -158,7 +158,7 @@ void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
   }
   (r.worker.empty() ? counters.routed : counters.rerouted).fetch_add(1, std::memory_order_relaxed);
   r.worker = String(worker);
-  r.since_ms = monotonic_ms();
+  r.since_ms = r.sent_ms = monotonic_ms();
   engine_->at_end_of_turn(*this);
 }
 
@@ -225,8 +225,11 @@ void PoolNode::route_again(int64_t now_ms) {
       held++;
       if (lost || now_ms - r.since_ms >= kHeldPauseMs) try_route(serial);
     } else if (again) {
+      // A worker that had lost the job when it got the request, and has it again, has not taken it.
+      // A job may be stopped twice, but is not told anything twice.
+      const bool forgotten = r.name == 's' && now_ms - r.sent_ms > config_.grace_ms;
       const String owner = owner_of(std::string_view(r.key));
-      if (owner != r.worker) {
+      if (owner != r.worker || forgotten) {
         try_route(serial);
       } else {
         r.since_ms = now_ms;
@@ -236,6 +239,15 @@ void PoolNode::route_again(int64_t now_ms) {
   counters.held.store(held, std::memory_order_relaxed);
   counters.unanswered.store(routed_.size() - std::min<size_t>(held, routed_.size()),
                             std::memory_order_relaxed);
+}
+
+// Answers were lost with the node's stream: all is sent once more.
+void PoolNode::route_anew() {
+  for (auto& [serial, r] : routed_) {
+    r->worker.clear();
+    r->worker_event.clear();
+  }
+  by_worker_event_.clear();
 }
 
 // --- the node's own stream

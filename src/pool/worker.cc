@@ -11,6 +11,8 @@ namespace {
 
 // Error texts that peers know.
 constexpr std::string_view kExists = "job already exists";
+// Of pool_update.lua.
+constexpr std::string_view kEnded = "ended";
 
 constexpr size_t kUpdatesPerRun = 1000;
 constexpr int64_t kMostMoves = 64;  // stops for the sake of others at a time
@@ -224,7 +226,8 @@ void PoolWorker::take_start(std::string_view message, RouterEvent from) {
   job->starts.push_back(std::move(from));
   const auto place = jobs_.emplace(job->key(), job).first;
   try {
-    update(Update::What::own, job);
+    // What is in the queue once more has ended if it does not exist.
+    update(start.requeued ? Update::What::take : Update::What::own, job);
   } catch (const std::bad_alloc&) {
     jobs_.erase(place);
     throw;
@@ -282,7 +285,7 @@ void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
       (now_ms >= job.at_ms ||
        !node_->owns(std::string_view(job.held_by), std::string_view(job.key())))) {
     // The server knows better than the replica.
-    update(Update::What::own, Ref<PoolJob>::share(&job));
+    update(Update::What::take, Ref<PoolJob>::share(&job));
     job.state = State::claiming;
   }
   if (job.state == State::waiting && now_ms >= job.at_ms &&
@@ -552,14 +555,15 @@ void PoolWorker::send_updates() {
   }
   size_t streams = 0, arguments = 2;
   for (const Update& u : sent_) {
+    const bool claim = u.what == What::own || u.what == What::take;
     arguments += u.what == What::ack                               ? 4
-                 : u.what == What::own || u.what == What::move     ? 3
+                 : claim || u.what == What::move                   ? 3
                  : u.what == What::leaving || u.what == What::gone ? 1
                                                                    : 2;
     if (u.what == What::ack) streams += 2;
   }
   auto format = [this, streams, arguments](CommandWriter& w, bool eval) {
-    static constexpr std::string_view kNames[] = {"own", "end",  "drop",    "move",
+    static constexpr std::string_view kNames[] = {"own", "take", "end",     "drop", "move",
                                                   "ack", "read", "leaving", "gone"};
     const PoolNames& names = node_->names();
     w.begin_script(scripts::pool_update, eval, 7 + streams, arguments);
@@ -578,7 +582,9 @@ void PoolWorker::send_updates() {
     for (const Update& u : sent_) {
       w.arg(kNames[static_cast<size_t>(u.what)]);
       if (u.job) w.arg(std::string_view(u.job->key()));
-      if (u.what == What::own) w.arg(std::string_view(u.job->payload()));
+      if (u.what == What::own || u.what == What::take) {
+        w.arg(std::string_view(u.job->payload()));
+      }
       if (u.what == What::move || u.what == What::ack || u.what == What::read) {
         w.arg(std::string_view(u.text));
       }
@@ -622,7 +628,7 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
   sent.swap(sent_);
   for (Update& u : sent) {
     std::string_view owner;
-    if (u.what == Update::What::own) owner = reply->next().text;
+    if (u.what == Update::What::own || u.what == Update::What::take) owner = reply->next().text;
     confirm(u, owner);
   }
   engine().at_end_of_turn(*this);
@@ -633,7 +639,7 @@ void PoolWorker::confirm(Update& u, std::string_view owner) {
   using What = Update::What;
   if (u.what == What::gone) {
     departed_ = true;
-  } else if (u.what == What::own) {
+  } else if (u.what == What::own || u.what == What::take) {
     if (u.job->state == PoolJob::State::claiming) claimed(*u.job, owner);
   } else if (u.job) {
     forget(*u.job);
@@ -656,8 +662,8 @@ void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
   using State = PoolJob::State;
   const int64_t now = monotonic_ms(), ttl = node_->config().ttl_ms;
   const bool alive = !owner.empty() && node_->is_alive(owner);
-  if (alive && node_->is_ours(owner)) {
-    // It runs there, or will be put into the queue by that worker: this event is one too many.
+  if (owner == kEnded || (alive && node_->is_ours(owner))) {
+    // Or it runs there, or will be put into the queue by that worker: this event is one too many.
     answer_all(&job.starts, {});
     over(job, Update::What::drop);
     return;

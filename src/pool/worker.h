@@ -59,7 +59,7 @@ class PoolWorker final : public RefCounted, TurnHook {
 
  private:
   struct Update {
-    enum class What : uint8_t { own, end, drop, move, ack, read, leaving, gone };
+    enum class What : uint8_t { own, take, end, drop, move, ack, read, leaving, gone };
     What what = What::read;
     String text;  // move: the event; ack: the answer; read: the id
     Ref<PoolJob> job;

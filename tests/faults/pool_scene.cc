@@ -404,6 +404,7 @@ void PoolScene::settle(const char* what) {
   if (!until(what, [&] { return settled(&why); })) {
     ADD_FAILURE() << why;
     print_queue();
+    print_runs(why.substr(0, why.find(' ')));
   }
   print(what);
 }
@@ -504,8 +505,16 @@ void PoolScene::print_queue() const {
     ts_reply_free(range);
   }
   ts_reply_free(pending);
-  for (const std::string& consumer : list({"HGETALL", "map:sink:events:keepalive:content"})) {
-    printf("  keep-alive of consumers: %s\n", consumer.c_str());
+}
+
+void PoolScene::print_runs(const std::string& key) const {
+  for (const JobRun& run : runs_) {
+    if (run.key != key) continue;
+    const PoolProcess& process = *processes_[run.process];
+    printf("  %s on %s (%s%s): from %" PRId64 " to %" PRId64 ", %s%sreason %d\n", key.c_str(),
+           run.worker.c_str(), process.name.c_str(), process.process == nullptr ? ", ended" : "",
+           run.begin_us, run.end_us == INT64_MAX ? -1 : run.end_us,
+           run.requeued ? "requeued, " : "", run.started ? "started, " : "", run.reason);
   }
 }
 

@@ -121,6 +121,7 @@ class PoolScene final : public SceneBase {
   bool excused(const JobRun& older, const JobRun& newer) const;
   void print(const char* what) const;
   void print_queue() const;
+  void print_runs(const std::string& key) const;
 
   Settings common_;
   std::vector<std::unique_ptr<PoolProcess>> processes_;

@@ -4,6 +4,7 @@
 --       7 worker stream  8... node streams, two for each "ack": the router's, the dispatcher's
 -- ARGV  1 worker id  2 group of the routers, then what happened:
 --   own key payload     the worker has the job from now on
+--   take key payload    the same, unless the job has ended: it existed before
 --   end key             the job is over
 --   drop key            the worker does not have it; the job is in the queue already
 --   move key event      the same, and it goes to the queue
@@ -14,8 +15,8 @@
 --   read id             an event of the worker's stream was taken up
 --   leaving             the worker gets no more jobs
 --   gone                the worker leaves for good, if it has no job left
--- Returns 0 when the worker was declared dead (nothing is written then), else for each "own" the
--- worker that has the job already, or "".
+-- Returns 0 when the worker was declared dead (nothing is written then), else for each "own" and "take"
+-- the worker that has the job already, or "", or "ended".
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
@@ -74,7 +75,10 @@ local at = 3
 while at <= #ARGV do
   local what = ARGV[at]
   local key = ARGV[at + 1]
-  if what == 'own' then
+  if what == 'take' and redis.call('HEXISTS', KEYS[3], key) == 0 then
+    owners[#owners + 1] = 'ended'
+    at = at + 3
+  elseif what == 'own' or what == 'take' then
     owners[#owners + 1] = owner_of(key)
     own(key)
     map_set(payloads, key, ARGV[at + 2])
