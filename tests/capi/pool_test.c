@@ -827,8 +827,6 @@ int main(void) {
       BOTH_DRIVERS(jobs_of_the_dead_are_taken_over),
       BOTH_DRIVERS(what_was_not_answered_goes_back_once),
       BOTH_DRIVERS(answers_do_not_need_the_router),
-}
-
       BOTH_DRIVERS(a_job_of_a_silent_worker_is_not_taken_before_that_is_buried),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
