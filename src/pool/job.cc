@@ -24,13 +24,15 @@ class JobRequest final : public Delivery {
         notification_(std::move(notification)) {}
   // Nobody will ever answer what was not taken: its queue was closed.
   ~JobRequest() override {
-    if (!taken_) job_->answer(request_, PULSE_ERR_CLOSED, "the handler's queue was closed");
+    if (remaining() == 0) return;
+    job_->answer(request_, PULSE_ERR_CLOSED, "the handler's queue was closed");
   }
 
   const Target& target() const override { return target_->target(); }
-  size_t remaining() const override { return taken_ ? 0 : 1; }
+  // No stop follows when the host has let the job finish.
+  size_t remaining() const override { return taken_ || job_->is_over_for(request_) ? 0 : 1; }
   bool next_event(pulse_event* event) override {
-    if (taken_) return false;
+    if (remaining() == 0) return false;
     taken_ = true;
     const bool notify = request_ == PoolJob::Request::notify;
     const String& payload = notify ? notification_ : job_->payload();

@@ -140,7 +140,8 @@ void PoolScene::stop(PoolProcess& process, const std::string& key) {
 }
 
 void PoolScene::kill(PoolProcess& process) {
-  if (process.frozen) process.frozen = false;
+  process.frozen = false;
+  process.killed = true;
   ts_process_signal(process.process, SIGKILL);
   EXPECT_EQ(ts_process_wait(process.process, TS_DEADLINE_MS), 128 + SIGKILL)
       << process.name << " ended before it was killed";
@@ -247,6 +248,7 @@ void PoolScene::record(PoolProcess& process, const JournalReader::Words& words) 
       break;
     case 'X':
       process.declared_dead++;
+      process.declared_dead_us.push_back(to_number(word(2)));
       break;
     case 'W':
       if (to_number(word(2)) - to_number(word(1)) > ttl_ms() * 500) {
@@ -413,11 +415,14 @@ void PoolScene::settle(const char* what) {
 // told.
 bool PoolScene::excused(const JobRun& older, const JobRun& newer) const {
   const auto was_away = [&](const JobRun& run) {
-    const auto& away = processes_[run.process]->away;
-    return run.reason != PULSE_STOP_REQUESTED && run.reason != PULSE_STOP_MOVED &&
-           std::any_of(away.begin(), away.end(), [&](const auto& window) {
-             return window.first <= newer.begin_us && window.second > older.begin_us;
-           });
+    const PoolProcess& process = *processes_[run.process];
+    return std::any_of(process.away.begin(), process.away.end(), [&](const auto& window) {
+      const auto told = [&](int64_t us) { return us >= window.first && us >= newer.begin_us; };
+      const bool was_told =
+          run.reason == PULSE_STOP_LOST || process.killed ||
+          std::any_of(process.declared_dead_us.begin(), process.declared_dead_us.end(), told);
+      return window.first <= newer.begin_us && window.second > older.begin_us && was_told;
+    });
   };
   return was_away(older) || was_away(newer);
 }
@@ -443,6 +448,13 @@ void PoolScene::check_overlaps() {
                       << older.end_us << " (reason " << older.reason << "), and on " << newer.worker
                       << " (" << processes_[newer.process]->name << ") from " << newer.begin_us
                       << (newer.requeued ? ", requeued" : "");
+        for (const JobRun* run : {list[i], list[j]}) {
+          for (const auto& [from, to] : processes_[run->process]->away) {
+            printf("  %s was away from %" PRId64 " to %" PRId64 "\n",
+                   processes_[run->process]->name.c_str(), from, to);
+          }
+        }
+        print_runs(key);
       }
     }
   }

@@ -42,14 +42,15 @@ struct PoolProcess {
   std::unique_ptr<JournalReader> journal;
   Proxy proxy;  // its way to the server, if it has one of its own
   bool workers = false, client_only = false;
-  bool member = false, closed = false, frozen = false;
+  bool member = false, closed = false, frozen = false, killed = false;
   int closed_status = 0;
   std::vector<std::string> ready;  // ids of its workers, in the order in which they came
   std::map<uint64_t, size_t> runs;
   std::set<std::string> asked;                    // dispatches without an answer
   std::vector<std::pair<int64_t, int64_t>> away;  // when it was frozen, cut off, or did not run
-  int64_t declared_dead = 0;
-  int64_t id_ms = 0;  // when the node's id was made, by its own clock
+  int64_t declared_dead = 0;                      // its workers
+  std::vector<int64_t> declared_dead_us;          // and when it heard of that
+  int64_t id_ms = 0;                              // when the node's id was made, by its own clock
 };
 
 class PoolScene final : public SceneBase {

@@ -8,14 +8,14 @@ namespace {
 
 class Chaos {
  public:
-  Chaos(PoolScene& scene, size_t nodes, int workers)
-      : scene_(scene), nodes_(nodes), workers_(workers) {}
+  Chaos(PoolScene& scene, size_t nodes, int workers, size_t jobs)
+      : scene_(scene), nodes_(nodes), workers_(workers), jobs_(jobs) {}
 
-  void run(size_t jobs, int64_t milliseconds) {
+  void run(int64_t milliseconds) {
     while (scene_.all(true).size() < nodes_) join();
     dispatcher_ = &scene_.dispatcher(skewed());
-    scene_.dispatch(*dispatcher_, "k", jobs);
-    scene_.until("the first ones run", [&] { return scene_.running() >= jobs / 2; });
+    scene_.dispatch(*dispatcher_, "k", jobs_);
+    scene_.until("they run", [&] { return scene_.running() >= jobs_; });
     const int64_t end = ts_now_ms() + milliseconds;
     while (ts_now_ms() < end) {
       step();
@@ -28,7 +28,7 @@ class Chaos {
         "dispatchers killed\n",
         kills_, freezes_, joins_, leaves_, restarts_, cuts_, offs_, dispatchers_);
     scene_.settle("after everything");
-    EXPECT_GE(scene_.running(), jobs / 2);
+    EXPECT_GE(scene_.running(), jobs_ / 2);
     scene_.finish();
   }
 
@@ -106,9 +106,11 @@ class Chaos {
         scene_.kill(*dispatcher_);
         dispatcher_ = &scene_.dispatcher(skewed());
         dispatchers_++;
+        make_up();
         break;
       case 10:
         stop_some();
+        make_up();
         break;
       default:
         scene_.dispatch(*dispatcher_, "k", 10);
@@ -123,6 +125,14 @@ class Chaos {
         scene_.stop(*dispatcher_, key);
       }
     }
+  }
+
+  // As many jobs as in the beginning, whatever was stopped, or not dispatched any more.
+  void make_up() {
+    const auto there = static_cast<size_t>(std::count_if(
+        scene_.jobs().begin(), scene_.jobs().end(),
+        [](const auto& entry) { return entry.first[0] == 'k' && !entry.second.stopped; }));
+    if (there < jobs_) scene_.dispatch(*dispatcher_, "k", jobs_ - there);
   }
 
   // What is over is over.
@@ -147,6 +157,7 @@ class Chaos {
   PoolScene& scene_;
   const size_t nodes_;
   const int workers_;
+  const size_t jobs_;
   PoolProcess* dispatcher_ = nullptr;
   std::vector<Ill> ill_;
   int kills_ = 0, freezes_ = 0, joins_ = 0, leaves_ = 0, restarts_ = 0, cuts_ = 0, offs_ = 0,
@@ -161,15 +172,15 @@ ts_server_options persistent() {
 
 TEST(Pools, EverythingAtOnce) {
   PoolScene scene(persistent());
-  Chaos(scene, 4, 2)
-      .run(static_cast<size_t>(std::max<int64_t>(ts_scaled(300), 100)),
-           std::max<int64_t>(ts_scaled(10000), 5000));
+  Chaos chaos(scene, 4, 2, static_cast<size_t>(std::max<int64_t>(ts_scaled(300), 100)));
+  chaos.run(std::max<int64_t>(ts_scaled(8000), 4000));
 }
 
 // 4 processes of 4 workers, 2,000 jobs, a minute.
 TEST(SoakPools, EverythingAtOnce) {
   PoolScene scene(persistent());
-  Chaos(scene, 4, 4).run(static_cast<size_t>(ts_scaled(2000)), ts_scaled(60000));
+  Chaos chaos(scene, 4, 4, static_cast<size_t>(ts_scaled(2000)));
+  chaos.run(ts_scaled(60000));
 }
 
 }  // namespace
