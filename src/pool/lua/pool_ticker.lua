@@ -13,7 +13,7 @@
 -- Returns {outcome, entry or nil, revision, now in us, point, missed}.  Outcomes:
 --   is             of look
 --   other          the entry is not as it is known: nothing was done
---   shutting_down  no entry is made any more
+--   shutting_down  no entry is made or dropped any more
 --   set            of open and mend
 --   gone           of drop
 --   early          the point is still to come
@@ -41,7 +41,7 @@ local function answer(outcome, point, missed)
 end
 
 if wanted == 'look' then return answer('is') end
-if (wanted == 'open' or wanted == 'mend') and redis.call('HEXISTS', KEYS[2], 'shutdown') == 1 then
+if wanted ~= 'take' and redis.call('HEXISTS', KEYS[2], 'shutdown') == 1 then
   return answer('shutting_down')
 end
 if (current or '') ~= known then return answer('other') end
