@@ -122,15 +122,11 @@ void NodeTickers::change(const pulse_event& event) {
     case PULSE_EVENT_MAP_CHANGE: {
       if (copying_) break;
       const std::string_view name(event.name, event.name_len);
-      const std::string_view entry(event.payload, event.payload_len);
+      std::optional<std::string_view> entry;
+      if (event.state == PULSE_MAP_OP_SET) entry.emplace(event.payload, event.payload_len);
       const bool all = event.state == PULSE_MAP_OP_RESET || event.state == PULSE_MAP_OP_DESTROY;
       for_all([&](PoolTicker& ticker) {
-        if (all) {
-          ticker.heard({}, event.revision);
-        } else if (ticker.field() == name) {
-          ticker.heard(event.state == PULSE_MAP_OP_SET ? entry : std::string_view(),
-                       event.revision);
-        }
+        if (all || ticker.field() == name) ticker.heard(entry, event.revision);
       });
       break;
     }

@@ -314,13 +314,14 @@ void PoolSchedule::send_plan(bool repeatable, Vector<String> arguments, Done don
   }
 }
 
+// `whole`: else just its jobs are forgotten.
 template <class Done>
-void PoolSchedule::send_stop(Done done) {
-  auto format = [this, self = Ref<PoolSchedule>::share(this)](CommandWriter& w, bool eval) {
+void PoolSchedule::send_stop(bool whole, Done done) {
+  auto format = [this, self = Ref<PoolSchedule>::share(this), whole](CommandWriter& w, bool eval) {
     w.begin_script(scripts::pool_ticker_stop, eval, 2, 1);
     w.arg(std::string_view(node().names().tickers));
     w.arg(std::string_view(jobs_key_));
-    w.arg(std::string_view(field()));
+    w.arg(whole ? std::string_view(field()) : std::string_view());
   };
   node().send(&scripts::pool_ticker_stop, false, std::move(format), std::move(done));
 }
@@ -340,7 +341,7 @@ void PoolSchedule::leave() {
   };
   sending_ = true;
   try {
-    send_stop(std::move(done));
+    send_stop(true, std::move(done));
   } catch (const std::bad_alloc&) {
     sending_ = false;
     throw;
@@ -386,7 +387,8 @@ void PoolSchedule::ended(const Error& error, bool stopped) noexcept {
   if (stopped_for_good_) notes_.clear();
   if (error.code() != PULSE_ERR_SHUTTING_DOWN) return;
   try {
-    send_stop([](const Error&, Reply*) {});
+    // Not more: other nodes are to learn of the shutdown, not of a stop.
+    send_stop(false, [](const Error&, Reply*) {});
   } catch (const std::bad_alloc&) {
     // The map stays; a later schedule of this name may ask to stop what does not exist.
   }

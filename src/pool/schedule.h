@@ -67,7 +67,7 @@ class PoolSchedule final : public PoolTicker {
   void stop_some();
   void leave();
   template <class Done>
-  void send_stop(Done done);
+  void send_stop(bool whole, Done done);
   template <class Done>
   void send_plan(bool repeatable, Vector<String> arguments, Done done);
   void failed(const Error& error, uint64_t count) noexcept;

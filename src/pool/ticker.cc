@@ -232,7 +232,9 @@ void PoolTicker::answered(Want want, uint64_t known_revision, Reply& reply) {
     return;
   }
   const std::string_view outcome = reply.next().text;
-  const std::string_view text = reply.next().text;
+  const ReplyNode& entry = reply.next();
+  std::optional<std::string_view> text;
+  if (entry.is_text()) text = entry.text;
   const uint64_t revision = revision_of(reply.next().text);
   reply.next();  // the time
   Tick tick;
@@ -244,7 +246,7 @@ void PoolTicker::answered(Want want, uint64_t known_revision, Reply& reply) {
     return;
   }
   if (phase_ == Phase::opening) {
-    opened(want, outcome, text, revision);
+    opened(outcome, text.value_or(std::string_view()), revision);
     return;
   }
   const int64_t quiet_before_us = quiet_before_us_;
@@ -262,7 +264,7 @@ void PoolTicker::answered(Want want, uint64_t known_revision, Reply& reply) {
 
 // --- the entry -----------------------------------------------------------------------
 
-void PoolTicker::opened(Want, std::string_view outcome, std::string_view text, uint64_t revision) {
+void PoolTicker::opened(std::string_view outcome, std::string_view text, uint64_t revision) {
   TickerEntry entry;
   const bool readable = parse_ticker_entry(text, &entry);
   const bool ours = outcome == "set";
@@ -286,8 +288,8 @@ void PoolTicker::started(int32_t how) {
   begun(how);
 }
 
-void PoolTicker::learn(std::string_view text, uint64_t revision, bool rewound) {
-  if (text.empty()) {
+void PoolTicker::learn(std::optional<std::string_view> text, uint64_t revision, bool rewound) {
+  if (!text) {
     if (!rewound && revision > revision_) {
       end(Error(), true);
     } else {
@@ -296,9 +298,9 @@ void PoolTicker::learn(std::string_view text, uint64_t revision, bool rewound) {
     }
     return;
   }
-  String copy(text);
+  String copy(*text);
   TickerEntry entry;
-  readable_ = parse_ticker_entry(text, &entry);
+  readable_ = parse_ticker_entry(*text, &entry);
   if (readable_) {
     const bool changed = entry.interval_ns != entry_.interval_ns;
     // Off the grid: somebody has opened it anew.
@@ -323,7 +325,7 @@ void PoolTicker::learn(std::string_view text, uint64_t revision, bool rewound) {
   revision_ = revision;
 }
 
-void PoolTicker::heard(std::string_view text, uint64_t revision) {
+void PoolTicker::heard(std::optional<std::string_view> text, uint64_t revision) {
   if (phase_ != Phase::running || doubt_ || revision <= revision_) return;
   learn(text, revision, false);
   go_on();

@@ -13,7 +13,7 @@
 #define PULSE_POOL_TICKER_H
 
 #include <atomic>
-#include <mutex>
+#include <optional>
 
 #include "engine/delivery.h"
 #include "loop/loop.h"
@@ -81,7 +81,7 @@ class PoolTicker : public RefCounted {
   // Does what is due, and sets the timer to what comes next.
   void go_on() noexcept;
   // The map shows this entry, or none.
-  void heard(std::string_view text, uint64_t revision);
+  void heard(std::optional<std::string_view> text, uint64_t revision);
   // What is known may be wrong; `rewound`: the server has lost data.
   void doubt(bool rewound) noexcept;
   // `stopped`: on all nodes.
@@ -118,9 +118,9 @@ class PoolTicker : public RefCounted {
   void ask(Want want);
   void failed(const Error& error);
   void answered(Want want, uint64_t known_revision, Reply& reply);
-  void opened(Want want, std::string_view outcome, std::string_view text, uint64_t revision);
+  void opened(std::string_view outcome, std::string_view text, uint64_t revision);
   void started(int32_t how);
-  void learn(std::string_view text, uint64_t revision, bool rewound);
+  void learn(std::optional<std::string_view> text, uint64_t revision, bool rewound);
   void tell(pulse_event_kind kind, int32_t state, uint64_t count) noexcept;
 
   const Ref<PoolNode> node_;

@@ -290,7 +290,9 @@ static void tickers_close_with_their_node(void **state) {
   pulse_ticker *ticker = NULL;
   assert_status(PULSE_ERR_CLOSED, pulse_ticker_open(first, "beat", 4, kHour, NULL, col_target(a, 0),
                                                     &ticker, fx_err()));
-  assert_ok(pulse_node_shutdown_wait(second, TS_DEADLINE_MS, fx_err()));
+  collector *done = fx_collector(fx);
+  assert_ok(pulse_node_shutdown(second, col_target(done, 0), NULL, fx_err()));
+  assert_int_equal(col_wait(done, PULSE_EVENT_POOL_SHUT_DOWN, 0)->status, PULSE_OK);
   assert_int_equal(col_wait(b, PULSE_EVENT_CLOSED, 0)->status, PULSE_ERR_SHUTTING_DOWN);
   assert_int_equal(next_us(fx, NULL), 0);
 }
@@ -372,9 +374,8 @@ static void what_cannot_be_read_is_waited_out(void **state) {
   collector *c = fx_collector(fx), *again = fx_collector(fx);
   pulse_node *node = first_node(fx, NULL);
   fx_ticker(fx, node, "beat", kHour, NULL, c);
-  static const char *const bad[] = {"",         "x",       "1|",
-                                    "|1s",      "12|0s",   "12|-1s",
-                                    "12|1s|",   "12.5|1s", "99999999999999999999|1s",
+  static const char *const bad[] = {"x",        "1|",     "|1s",     "12|0s",
+                                    "12|-1s",   "12|1s|", "12.5|1s", "99999999999999999999|1s",
                                     "12|999ns", "12|1"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
     peer_writes(fx, bad[i]);
@@ -384,6 +385,9 @@ static void what_cannot_be_read_is_waited_out(void **state) {
   snprintf(entry, sizeof entry, "%" PRId64 "|20ms", server_us(fx));
   peer_writes(fx, entry);
   tick_us(c, 0);
+  peer_writes(fx, "");
+  fx_until(fx, !fx_redis_is(fx, "", ENTRY));
+  tick_us(c, ticks(c));
   /* Opening takes its place. */
   peer_writes(fx, "rubbish");
   fx_ticker(fx, node, "beat", 30 * kMs, NULL, again);

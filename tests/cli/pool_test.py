@@ -202,6 +202,68 @@ class Verbs(PoolTest):
         self.assertEqual(self.run_tool("nodes", self.stream, *QUICK).lines, [])
 
 
+class Tickers(PoolTest):
+    def ticker(self, *arguments):
+        tool = self.start_tool("ticker", self.stream, "beat", *arguments, *QUICK)
+        return tool, tool.line_where(is_event("ready"), "ready")
+
+    def entry(self):
+        return self.server.command("HGET", "map:%s:tickers:content" % self.stream,
+                                   self.stream + ":beat")
+
+    def test_one_of_all_gets_each_tick(self):
+        tools = []
+        for how in ("new", "adopted"):
+            tool, ready = self.ticker("50ms")
+            self.assertEqual(ready, {"event": "ready", "name": "beat", "ticker": how,
+                                     "interval_ns": 50000000})
+            tools.append(tool)
+        first, second = tools
+        other, ready = self.ticker("0.1s")
+        self.assertEqual(ready["ticker"], "replaced")
+        for tool in tools:
+            self.assertEqual(tool.line_where(is_event("changed"), "the change"),
+                             {"event": "changed", "name": "beat", "interval_ns": 100000000})
+        self.ended(other)
+        self.ended(second)
+        ticks = [first.line_where(is_event("tick"), "a tick") for _ in range(4)]
+        self.assertEqual(list(ticks[0]), ["event", "name", "time_us", "missed"])
+        for before, now in zip(ticks, ticks[1:]):
+            self.assertEqual(now["time_us"],
+                             before["time_us"] + 100000 * (1 + now["missed"]))
+        self.assertEqual(self.ended(first)[-1],
+                         {"event": "closed", "name": "beat", "reason": "here"})
+        self.assertTrue(self.entry().endswith("|100ms"), self.entry())
+
+    def test_a_ticker_is_stopped_for_all(self):
+        stop = ("ticker", self.stream, "beat", "--stop", *QUICK)
+        self.assertEqual(self.run_tool(*stop).lines,
+                         [{"event": "stopped", "name": "beat", "existed": False}])
+        tools = [self.ticker("50ms")[0] for _ in range(2)]
+        self.assertEqual(self.run_tool(*stop).lines,
+                         [{"event": "stopped", "name": "beat", "existed": True}])
+        for tool in tools:
+            self.assertEqual(tool.rest()[-1],
+                             {"event": "closed", "name": "beat", "reason": "stopped"})
+            self.assertEqual(tool.wait(), 0, tool.err())
+        self.assertIsNone(self.entry())
+
+    def test_missed_ticks_are_made_up_for_on_request(self):
+        self.server.command("HSET", "map:%s:tickers:content" % self.stream, self.stream + ":beat",
+                            "1600000000000000|1h0m0s", "=rev", "1", "=kind", "set")
+        tool, ready = self.ticker("1h", "--catch-up")
+        self.assertEqual(ready["ticker"], "adopted")
+        tick = tool.line_where(is_event("tick"), "a tick")
+        self.assertEqual(tick["time_us"], 1600000000000000 + 3600000000 * tick["missed"])
+
+    def test_the_shutdown_of_the_pool_ends_it(self):
+        tool, _ = self.ticker("50ms")
+        self.call("shutdown")
+        self.assertEqual(tool.rest()[-1],
+                         {"event": "closed", "name": "beat", "reason": "shutdown"})
+        self.assertEqual(tool.wait(), 0, tool.err())
+
+
 class Exec(PoolTest):
     def pid_of(self, name):
         """A number that a command has written to a file as a line."""

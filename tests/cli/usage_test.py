@@ -101,6 +101,14 @@ class Usage(ToolTest):
         ["jobs", "p", "more"],
         ["workers"],
         ["nodes"],
+        ["ticker", "p"],
+        ["ticker", "p", "n"],
+        ["ticker", "p", "n", "soon"],
+        ["ticker", "p", "n", "0"],
+        ["ticker", "p", "n", "-1s"],
+        ["ticker", "p", "n", "999us"],
+        ["ticker", "p", "a=b", "1s"],
+        ["ticker", "p", "a=b", "--stop"],
         ["shutdown"],
         ["local"],
         ["--url", "http://x", "ping"],
@@ -110,8 +118,8 @@ class Usage(ToolTest):
     ]
 
     VERBS = [["add"], ["read"], ["sink"], ["worker"], ["dispatch"], ["stop"], ["notify"], ["jobs"],
-             ["workers"], ["nodes"], ["shutdown"], ["stream", "info"], ["stream", "remove"],
-             ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"],
+             ["workers"], ["nodes"], ["ticker"], ["shutdown"], ["stream", "info"],
+             ["stream", "remove"], ["stream", "destroy"], ["ping"], ["local", "status"], ["local", "stop"],
              *[["map", "NAME", verb] for verb in (
                  "get", "keys", "dump", "state", "watch", "set", "setnx", "cas", "incr", "append",
                  "append-unique", "remove", "del", "cad", "reset", "destroy")]]
@@ -186,7 +194,8 @@ class Failures(ToolTest):
             for arguments in (["ping"], ["add", "s", "n"], ["read", "s"], ["sink", "s", "g"],
                               ["stream", "info", "s"], ["map", "m", "set", "k", "v"],
                               ["map", "m", "dump"], ["map", "m", "watch"], ["worker", "p"],
-                              ["dispatch", "p", "k"], ["jobs", "p"], ["shutdown", "p"]):
+                              ["dispatch", "p", "k"], ["jobs", "p"], ["ticker", "p", "n", "1s"],
+                              ["ticker", "p", "n", "--stop"], ["shutdown", "p"]):
                 result = self.run_tool(*arguments, "--url", url, "--timeout", "300ms", code=1)
                 self.assertEqual(result.out, "")
                 self.assertIn("cannot reach the server", result.err)

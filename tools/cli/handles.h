@@ -26,6 +26,7 @@ using BytesHandle = std::unique_ptr<pulse_bytes, Unref<pulse_bytes, pulse_bytes_
 using SinkHandle = std::unique_ptr<pulse_sink, Unref<pulse_sink, pulse_sink_unref>>;
 using NodeHandle = std::unique_ptr<pulse_node, Unref<pulse_node, pulse_node_unref>>;
 using WorkerHandle = std::unique_ptr<pulse_worker, Unref<pulse_worker, pulse_worker_unref>>;
+using TickerHandle = std::unique_ptr<pulse_ticker, Unref<pulse_ticker, pulse_ticker_unref>>;
 using JobHandle = std::unique_ptr<pulse_job, Unref<pulse_job, pulse_job_unref>>;
 using PoolSnapshotHandle =
     std::unique_ptr<pulse_pool_snapshot, Unref<pulse_pool_snapshot, pulse_pool_snapshot_unref>>;

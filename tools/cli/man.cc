@@ -198,6 +198,25 @@ and
 .BR exit_status ", " signal ", " failures " and " retry_ms ,
 which is null when the job ends).
 .TP
+Tickers
+.B ready
+has
+.B ticker
+(new, adopted or replaced) and
+.BR interval_ns ,
+as has
+.BR changed ;
+.B tick
+has
+.B time_us
+(the point of the grid, by the server's clock) and
+.B missed
+(how many before it nobody got);
+.B closed
+has the
+.BR reason :
+stopped, shutdown (the pool's) or here.
+.TP
 Calls to pools
 .BR dispatch ", " stop ", " notify " and " shutdown
 print
@@ -209,7 +228,7 @@ All nodes of a pool, and all who dispatch to it, must be given the same \-\-ttl,
 \-\-routing.
 .BR dispatch ", " stop " and " notify
 join as clients, which route nothing.
-.BR jobs ", " workers ", " nodes " and " shutdown
+.BR jobs ", " workers ", " nodes ", " ticker " and " shutdown
 need to know the pool, so they join it as full nodes without workers, and route jobs, too, while they
 are there.
 .PP

@@ -146,6 +146,23 @@ void register_pool(Commands* commands) {
       "nodes",
       std::string("Print the nodes of a pool, each as a line, this one not among them.") + kLooksIn,
       pool_nodes);
+
+  verb = verbs.add(
+      "ticker",
+      "Take part in a ticker of a pool until SIGINT or SIGTERM; the others go on then. Of all who "
+      "take part one gets each tick, and prints {\"event\":\"tick\",\"name\":\"n\",\"time_us\":"
+      "1767225600000000,\"missed\":0}; the other events are ready, changed (another interval) and "
+      "closed. The tool joins the pool as a node without workers, which routes jobs, too.",
+      pool_ticker);
+  verb->add_option("NAME", arguments->key, "The ticker: not empty, without '='")->required();
+  verb->add_option("INTERVAL", arguments->interval,
+                   "From 1ms on, such as 1.5s; the ticker gets it if it has another one");
+  verb->add_flag("--catch-up", arguments->catch_up,
+                 "When ticks were missed, one comes at once, not just the next one in time");
+  verb->add_flag(
+      "--stop", arguments->stop,
+      "Stop the ticker for all, and print whether there was one; INTERVAL is not needed");
+
   verbs.add("shutdown",
             std::string("End all jobs of a pool and all its nodes, and remove what it has in the "
                         "server. Waits for the nodes, for up to two minutes; \"silent_nodes\" is "

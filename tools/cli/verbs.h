@@ -88,10 +88,13 @@ struct PoolArguments {
   std::string ttl;
   std::string grace;
   std::string routing = "jump";
+  std::string interval;
   std::string command;
   uint64_t workers = 1;
   int64_t retries = -1;  // -1 = no limit
   bool watch = false;
+  bool stop = false;
+  bool catch_up = false;
 };
 
 // Each returns the exit code, or throws a Failure.
@@ -124,6 +127,7 @@ int pool_notify(const GlobalOptions& global, const PoolArguments& arguments);
 int pool_shutdown(const GlobalOptions& global, const PoolArguments& arguments);
 int pool_jobs(const GlobalOptions& global, const PoolArguments& arguments);
 int pool_workers(const GlobalOptions& global, const PoolArguments& arguments);
+int pool_ticker(const GlobalOptions& global, const PoolArguments& arguments);
 int pool_nodes(const GlobalOptions& global, const PoolArguments& arguments);
 int ping(const GlobalOptions& global);
 int local_status(const GlobalOptions& global);

@@ -10,10 +10,10 @@
 --   drop   no entry any more
 --       4 interval in whole us  5 the ns beyond  6 interval as text  7 a point of the grid, in us
 --       8 how many us a point can be ahead  9 "1": make up for what was missed
--- Returns {outcome, entry or "", revision, now in us, point, missed}.  Outcomes:
+-- Returns {outcome, entry or nil, revision, now in us, point, missed}.  Outcomes:
 --   is             of look
 --   other          the entry is not as it is known: nothing was done
---   shutting_down  no entry is made any more
+--   shutting_down  no entry is made or dropped any more
 --   set            of open and mend
 --   gone           of drop
 --   early          the point is still to come
@@ -31,7 +31,7 @@ if map_fault then return map_fault end
 local late_us = 1000000
 
 local name, known, wanted = ARGV[1], ARGV[2], ARGV[3]
-local current = redis.call('HGET', KEYS[1], name) or ''
+local current = redis.call('HGET', KEYS[1], name)
 local now = now_us()
 
 local function answer(outcome, point, missed)
@@ -41,14 +41,14 @@ local function answer(outcome, point, missed)
 end
 
 if wanted == 'look' then return answer('is') end
-if (wanted == 'open' or wanted == 'mend') and redis.call('HEXISTS', KEYS[2], 'shutdown') == 1 then
+if wanted ~= 'take' and redis.call('HEXISTS', KEYS[2], 'shutdown') == 1 then
   return answer('shutting_down')
 end
-if current ~= known then return answer('other') end
+if (current or '') ~= known then return answer('other') end
 
 if wanted == 'drop' then
   map_del(tickers, name)
-  current = ''
+  current = false
   return answer('gone')
 end
 

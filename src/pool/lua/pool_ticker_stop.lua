@@ -1,7 +1,7 @@
 -- A ticker, or a schedule, stops on all nodes.
 --
 -- KEYS  1 tickers  2 the schedule's jobs, if it is one
--- ARGV  1 ticker
+-- ARGV  1 ticker; "": just the jobs are forgotten
 -- Returns 1 if there was one, else 0.
 if redis.replicate_commands then redis.replicate_commands() end
 
@@ -13,6 +13,6 @@ if jobs then
   map_empty(jobs, 'reset')
   map_close(jobs)
 end
-local there = map_del(tickers, ARGV[1])
+local there = ARGV[1] ~= '' and map_del(tickers, ARGV[1])
 map_close(tickers)
 return there and 1 or 0
