@@ -211,6 +211,7 @@ void PoolScene::record(PoolProcess& process, const JournalReader::Words& words) 
     job.status = static_cast<int>(to_number(word(2)));
     process.asked.erase(word(1));
   };
+  if (words[0] != "W") records_++;
   switch (words[0][0]) {
     case 'M':
       process.member = true;
@@ -403,7 +404,18 @@ bool PoolScene::settled(std::string* why) {
 
 void PoolScene::settle(const char* what) {
   std::string why;
-  if (!until(what, [&] { return settled(&why); })) {
+  bool done = false;
+  // As long as something happens; but not for ever.
+  const int64_t last_ms = ts_now_ms() + 10 * TS_DEADLINE_MS;
+  while (!done) {
+    const size_t seen = records_;
+    const bool met = until(what, [&] {
+      done = settled(&why);
+      return done || (records_ > seen && ts_now_ms() < last_ms);
+    });
+    if (!met) break;
+  }
+  if (!done) {
     ADD_FAILURE() << why;
     print_queue();
     print_runs(why.substr(0, why.find(' ')));

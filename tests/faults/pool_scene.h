@@ -129,6 +129,7 @@ class PoolScene final : public SceneBase {
   std::map<std::string, Job> jobs_;
   std::vector<JobRun> runs_;
   std::vector<std::string> broken_;
+  size_t records_ = 0;  // that something has happened
   int64_t excused_ = 0;
 };
 
