@@ -23,6 +23,10 @@ static void init_calls_give_the_bytes_of_the_macros(void **state) {
   ASSERT_INIT(pulse_sink_options, pulse_sink_options_init, PULSE_SINK_OPTIONS_INIT);
   ASSERT_INIT(pulse_map_options, pulse_map_options_init, PULSE_MAP_OPTIONS_INIT);
   ASSERT_INIT(pulse_map_watch_options, pulse_map_watch_options_init, PULSE_MAP_WATCH_OPTIONS_INIT);
+  ASSERT_INIT(pulse_node_options, pulse_node_options_init, PULSE_NODE_OPTIONS_INIT);
+  ASSERT_INIT(pulse_worker_options, pulse_worker_options_init, PULSE_WORKER_OPTIONS_INIT);
+  ASSERT_INIT(pulse_ticker_options, pulse_ticker_options_init, PULSE_TICKER_OPTIONS_INIT);
+  ASSERT_INIT(pulse_schedule_options, pulse_schedule_options_init, PULSE_SCHEDULE_OPTIONS_INIT);
   ASSERT_INIT(pulse_target, pulse_target_init, PULSE_TARGET_INIT);
   ASSERT_INIT(pulse_error, pulse_error_init, PULSE_ERROR_INIT);
 }
