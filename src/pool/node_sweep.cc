@@ -162,12 +162,13 @@ void PoolNode::adopt(int64_t now_ms) {
   }
   if (lost.empty()) return;
   auto format = [this, lost = std::move(lost)](CommandWriter& w, bool eval) {
-    w.begin_script(scripts::pool_adopt, eval, 3, 2 + lost.size());
+    w.begin_script(scripts::pool_adopt, eval, 3, 3 + lost.size());
     w.arg(std::string_view(names_.payloads));
     w.arg(std::string_view(names_.pending));
     w.arg(std::string_view(names_.pool_stream));
     w.arg(std::string_view(id_));
     w.arg(2 * config_.grace_ms * 1000);
+    w.arg(kRouters);
     for (const String& key : lost) w.arg(std::string_view(key));
   };
   send(&scripts::pool_adopt, true, std::move(format), [this](const Error& error, Reply* reply) {
