@@ -403,10 +403,14 @@ void PoolNode::flush_acks() {
     Target target(
         [](const pulse_event* event, void* p) {
           auto* batch = static_cast<AckBatch*>(p);
-          if (event->status == PULSE_OK || event->status == PULSE_ERR_NOT_OWNER) return;
-          if (event->status == PULSE_ERR_CLOSED) return;
-          PoolNode& node = *batch->node;
-          node.acks_.insert(node.acks_.end(), batch->handles.begin(), batch->handles.end());
+          // Each for itself: the status of all is only the first failure.
+          for (size_t i = 0; i < batch->handles.size(); i++) {
+            const pulse_status status =
+                i < event->result_count ? event->results[i].status : event->status;
+            if (status == PULSE_OK || status == PULSE_ERR_NOT_OWNER) continue;
+            if (status == PULSE_ERR_CLOSED) continue;
+            batch->node->acks_.push_back(batch->handles[i]);
+          }
         },
         acked.get(), acked);
     Ref<Operation> operation;

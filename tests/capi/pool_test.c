@@ -500,6 +500,11 @@ static void answers_do_not_need_the_router(void **state) {
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 1);
 }
 
+/* Puts the start of a job "a", which ran before, into the queue. */
+static const char kStartA[] =
+    "return(redis.call('XADD',KEYS[1],'*','n','j','p','\\1\\0\\0\\0a\\1\\0\\0\\0n"
+    "\\1\\0\\0\\0001\\0\\0\\0\\0\\0\\0\\0\\0\\1'))";
+
 static bool is_silent(pulse_node *node, int64_t milliseconds) {
   pulse_pool_snapshot *snapshot = NULL;
   assert_ok(pulse_node_take_snapshot(node, &snapshot, fx_err()));
@@ -528,9 +533,7 @@ static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **s
   pulse_node *node = quick_node(fx, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   fx_until(fx, is_silent(node, 1000));
-  fx_redis(fx, "EVAL %s 1 pulse:stream:p:pool",
-           "return(redis.call('XADD',KEYS[1],'*','n','j','p','\\1\\0\\0\\0a\\1\\0\\0\\0n"
-           "\\1\\0\\0\\0001\\0\\0\\0\\0\\0\\0\\0\\0\\1'))");
+  fx_redis(fx, "EVAL %s 1 pulse:stream:p:pool", kStartA);
   char id[27];
   pulse_worker_get_id(worker, id, sizeof id);
   fx_until(fx, fx_redis_int(fx, "HEXISTS map:p:jobs:content %s", id) == 1);
@@ -552,6 +555,21 @@ static void payloads_without_an_owner_are_started(void **state) {
   assert_text(e, name, "a");
   assert_int_equal(pulse_job_requeued(e->job), 1);
   fx_until(fx, metrics_of(node).requeued == 1);
+}
+
+/* However long the queue takes: it must not grow by itself. */
+static void a_job_in_the_queue_is_not_put_there_again(void **state) {
+  fixture *fx = *state;
+  fx_redis(fx, "HSET map:p:job-payloads:content a 1 b 1 =rev 1 =kind set");
+  pulse_node *node = quick_node(fx, NULL);
+  fx_redis(fx, "EVAL %s 1 pulse:stream:p:pool", kStartA);
+  /* Nobody can start it, or the other one, which has to be put there. */
+  fx_until(fx, metrics_of(node).requeued == 1);
+  fx_until(fx, metrics_of(node).held == 2);
+  assert_int_equal(fx_redis_int(fx, "XLEN pulse:stream:p:pool"), 2);
+  collector *requests = accepting(fx);
+  fx_worker(fx, node, NULL, requests);
+  col_wait(requests, PULSE_EVENT_JOB_START, 1);
 }
 
 static void a_worker_that_was_declared_dead_stops_its_jobs(void **state) {
@@ -829,6 +847,7 @@ int main(void) {
       BOTH_DRIVERS(answers_do_not_need_the_router),
       BOTH_DRIVERS(a_job_of_a_silent_worker_is_not_taken_before_that_is_buried),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
+      BOTH_DRIVERS(a_job_in_the_queue_is_not_put_there_again),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),
       BOTH_DRIVERS(a_snapshot_shows_the_pool),

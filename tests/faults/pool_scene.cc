@@ -276,6 +276,12 @@ void PoolScene::record(PoolProcess& process, const JournalReader::Words& words) 
       process.closed = true;
       process.closed_status = static_cast<int>(to_number(word(1)));
       break;
+    case 'I': {
+      printf("  %s", process.name.c_str());
+      for (size_t i = 1; i < words.size(); i++) printf(" %s", words[i].c_str());
+      printf("\n");
+      break;
+    }
     case '!': {
       std::string text = process.name + ":";
       for (size_t i = 1; i < words.size(); i++) text += " " + words[i];
@@ -507,7 +513,7 @@ void PoolScene::print(const char* what) const {
 }
 
 // What the pool's stream has, and who is to route it.
-void PoolScene::print_queue() const {
+void PoolScene::print_queue() {
   ts_reply* pending =
       ts_command(server_, "XPENDING", "pulse:stream:p:pool", "events", "-", "+", "20", nullptr);
   for (size_t i = 0; i < ts_reply_size(pending); i++) {
@@ -529,6 +535,10 @@ void PoolScene::print_queue() const {
     ts_reply_free(range);
   }
   ts_reply_free(pending);
+  for (bool workers : {true, false}) {
+    for (PoolProcess* process : all(workers)) order(*process, "tell");
+  }
+  pass(2000);
 }
 
 void PoolScene::print_runs(const std::string& key) const {

@@ -121,7 +121,7 @@ class PoolScene final : public SceneBase {
   void check_keys();
   bool excused(const JobRun& older, const JobRun& newer) const;
   void print(const char* what) const;
-  void print_queue() const;
+  void print_queue();
   void print_runs(const std::string& key) const;
 
   Settings common_;

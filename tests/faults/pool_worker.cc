@@ -313,12 +313,37 @@ class PoolProgram final : public Program {
       add_worker();
     } else if (what == "remove") {
       if (removed_ < workers_.size()) pulse_worker_close(workers_[removed_++]);
+    } else if (what == "tell") {
+      tell();
     } else if (what == "shutdown") {
       const pulse_target to = target(kShutdown);
       must(pulse_node_shutdown(node_, &to, nullptr, nullptr), "shutdown");
     } else {
       fprintf(stderr, "worker: no such order: %s\n", order.c_str());
     }
+  }
+
+  void tell() {
+    char id[27] = "-";
+    pulse_node_get_id(node_, id, sizeof id);
+    pulse_node_metrics m = {};
+    m.size = sizeof m;
+    must(pulse_node_get_metrics(node_, &m), "metrics");
+    size_t active = 0, known = 0;
+    pulse_pool_snapshot* snapshot = nullptr;
+    if (pulse_node_take_snapshot(node_, &snapshot, nullptr) == PULSE_OK) {
+      known = pulse_pool_snapshot_worker_count(snapshot);
+      for (size_t i = 0; i < known; i++) {
+        pulse_worker_info info = {};
+        pulse_pool_snapshot_get_worker(snapshot, i, &info, sizeof info);
+        active += info.active != 0 ? 1 : 0;
+      }
+      pulse_pool_snapshot_unref(snapshot);
+    }
+    journal_.line("I %s holds %" PRIu64 ", waits for %" PRIu64 ", routed %" PRIu64
+                  ", again %" PRIu64 "; %zu of %zu workers active, own jobs %" PRIu64 ", %zu runs",
+                  id, m.held, m.unanswered, m.routed, m.rerouted, active, known, m.jobs,
+                  runs_.size());
   }
 
   // Handlers answer until all is handed over.

@@ -11,6 +11,7 @@
 //   hold, release                  starts are not answered until the release
 //   add, remove                    another worker; one worker less
 //   shutdown                       of the pool
+//   tell                           what the node knows
 // The end of the input asks it to leave the pool and to finish.
 //
 // Its journal; times are microseconds of the monotonic clock, which all processes share:
@@ -28,6 +29,7 @@
 //   A key, U key status, V key status   accepted; unknown; not accepted
 //   P key                a request to stop the job was accepted
 //   O status missing     the pool was shut down
+//   I text               what the node knows
 //   C status             the node has closed
 //   ! text               a promise was broken
 //   Z status             it has closed

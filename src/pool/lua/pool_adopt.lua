@@ -14,6 +14,8 @@ local us = now_us()
 local now, guard = ns_text(us), ns_text(us + ARGV[2])
 local back = 0
 local queued = queued_starts(KEYS[3], ARGV[3])
+-- Nothing is put into a long queue on a suspicion.
+if not queued then return 0 end
 for i = 4, #ARGV do
   local key = ARGV[i]
   local payload = not queued[key] and redis.call('HGET', KEYS[1], key)

@@ -24,7 +24,7 @@ if lock and lock ~= ARGV[6] and digits_less(ns_text(us - ARGV[3]), lock) then re
 local count = math.min(#list, tonumber(ARGV[5]))
 local back = 0
 -- A start that was not answered is routed again: twice, the job could run twice.
-local queued = queued_starts(KEYS[6], ARGV[7])
+local queued = queued_starts(KEYS[6], ARGV[7]) or {}
 for i = 1, count do
   local payload = not queued[list[i]] and redis.call('HGET', KEYS[5], list[i])
   if payload then

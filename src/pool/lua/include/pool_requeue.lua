@@ -18,27 +18,30 @@ local function requeue(stream, node, key, payload, us)
              sized(key) .. sized(node) .. sized(payload) .. pack_ns(us) .. '\1')
 end
 
--- The keys whose start is in the queue already: not read by a router yet, or not answered.
+-- The keys whose start is in the queue already: not read by a router yet, or not answered.  Nil when
+-- the queue is too long to look through.
 local function queued_starts(stream, group)
-  local queued, last, pending = {}, nil, {}
-  local groups = redis.pcall('XINFO', 'GROUPS', stream)
-  for _, info in ipairs(groups) do
+  local last
+  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
     for i = 1, #info, 2 do info[info[i]] = info[i + 1] end
     if info.name == group then last = info['last-delivered-id'] end
   end
+  local queued, pending = {}, {}
   if not last then return queued end
-  local count = redis.call('XPENDING', stream, group)[1]
-  if count > 0 then
-    for _, entry in ipairs(redis.call('XPENDING', stream, group, '-', '+', count)) do
-      pending[entry[1]] = true
-    end
+  local most = 5000
+  for _, entry in ipairs(redis.call('XPENDING', stream, group, '-', '+', most)) do
+    pending[#pending + 1] = entry[1]
+    pending[entry[1]] = true
   end
+  local entries = redis.call('XRANGE', stream, pending[1] or last, '+', 'COUNT', most)
+  if #pending == most or #entries == most then return nil end
+
   local function numbers(id)
     local ms, seq = string.match(id, '(%d+)-(%d+)')
     return tonumber(ms), tonumber(seq)
   end
   local last_ms, last_seq = numbers(last)
-  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
+  for _, entry in ipairs(entries) do
     local ms, seq = numbers(entry[1])
     local unread = ms > last_ms or (ms == last_ms and seq > last_seq)
     local fields = {}
