@@ -57,10 +57,10 @@ class PoolSchedule final : public PoolTicker {
   void ended(const Error& error, bool stopped) noexcept override;
 
   void join_jobs();
-  static void on_jobs(const pulse_event* event, void* schedule);
+  static void on_jobs(const pulse_event* event, void* p);
   void work();
   void start_some();
-  static void on_started(const pulse_event* event, void* start);
+  static void on_started(const pulse_event* event, void* p);
   void note_some();
   void list();
   void take_list(Reply& reply);
