@@ -30,7 +30,7 @@ class JobRequest final : public Delivery {
 
   const Target& target() const override { return target_->target(); }
   // No stop follows when the host has let the job finish.
-  size_t remaining() const override { return taken_ || job_->is_over_for(request_) ? 0 : 1; }
+  size_t remaining() const override { return taken_ || job_->has_finished() ? 0 : 1; }
   bool next_event(pulse_event* event) override {
     if (remaining() == 0) return false;
     taken_ = true;
@@ -101,7 +101,8 @@ bool PoolJob::is_of(const JobMessage& start) const {
 
 void PoolJob::set_over() {
   open_.store(Request::none, std::memory_order_release);
-  finish_.store(Finish::impossible, std::memory_order_release);
+  Finish possible = Finish::possible;
+  finish_.compare_exchange_strong(possible, Finish::impossible, std::memory_order_acq_rel);
 }
 
 pulse_status PoolJob::answer(Request request, pulse_status status, std::string_view text) noexcept {

@@ -56,10 +56,9 @@ class PoolJob final : public RefCounted, private LiveObject {
   pulse_status answer(Request request, pulse_status status, std::string_view text) noexcept;
   pulse_status finish(pulse_status status, std::string_view text) noexcept;
 
-  // No answer to the request is wanted any more: the job has finished, or is gone.
-  bool is_over_for(Request request) const noexcept {
-    return open_.load(std::memory_order_acquire) != request ||
-           finish_.load(std::memory_order_acquire) == Finish::called;
+  // By the host.
+  bool has_finished() const noexcept {
+    return finish_.load(std::memory_order_acquire) == Finish::called;
   }
 
   // --- loop thread ----------------------------------------------------------

@@ -52,8 +52,9 @@ class PoolProgram final : public Program {
 
  private:
   struct Run {
-    uint64_t number;
+    uint64_t number = 0;
     std::string key;
+    bool stopping = false;
   };
   // An answer to be given.
   struct Due {
@@ -129,7 +130,7 @@ class PoolProgram final : public Program {
     const char* worker = pulse_job_worker(event.job, &size);
     Run& run = runs_[event.job];
     if (run.number == 0) pulse_job_ref(event.job);
-    run = {next_run_++, key};
+    run = {next_run_++, key, false};
     journal_.line("B %" PRIu64 " %s %.*s %" PRId64 " %d", run.number, key.c_str(),
                   static_cast<int>(size), worker, now_us(), pulse_job_requeued(event.job));
     if (holding_) {
@@ -147,6 +148,7 @@ class PoolProgram final : public Program {
       return;
     }
     journal_.line("T %" PRIu64 " %" PRId64 " %d", run->second.number, now_us(), event.state);
+    run->second.stopping = true;
     later({'E', event.job}, handle_ms_);
   }
 
@@ -351,6 +353,10 @@ class PoolProgram final : public Program {
     pulse_node_close(node_);
     todo_.clear();
     while (!closed_ || !dispatches_.empty()) work();
+    // Nobody waits for these answers: the node was taken for dead when it was to leave.
+    for (const auto& [job, run] : runs_) {
+      if (run.stopping) journal_.line("E %" PRIu64 " %" PRId64, run.number, now_us());
+    }
     for (pulse_worker* worker : workers_) pulse_worker_unref(worker);
     for (auto& [job, run] : runs_) pulse_job_unref(job);
     pulse_node_unref(node_);
