@@ -8,6 +8,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
+-- include group.lua
 local guards = pool_map(KEYS[2])
 if map_fault then return map_fault end
 
@@ -17,14 +18,7 @@ local us = now_us()
 local now = ns_text(us)
 if holds(redis.call('HGET', KEYS[2], ARGV[1]), now) then return {'pending'} end
 
-local routed = false
-local groups = redis.pcall('XINFO', 'GROUPS', KEYS[4])
-for _, group in ipairs(groups) do
-  for i = 1, #group, 2 do
-    if group[i] == 'name' and group[i + 1] == ARGV[5] then routed = true end
-  end
-end
-if not routed then return {'no_pool'} end
+if not find_group(KEYS[4], ARGV[5]) then return {'no_pool'} end
 
 local cap = tonumber(ARGV[4])
 if redis.call('HLEN', KEYS[2]) >= cap then

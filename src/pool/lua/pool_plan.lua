@@ -9,18 +9,13 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
+-- include group.lua
 local jobs = pool_map(KEYS[1])
 if map_fault then return map_fault end
 
 local routed
 local function is_routed()
-  if routed ~= nil then return routed end
-  routed = false
-  for _, group in ipairs(redis.pcall('XINFO', 'GROUPS', KEYS[2])) do
-    for i = 1, #group, 2 do
-      if group[i] == 'name' and group[i + 1] == ARGV[1] then routed = true end
-    end
-  end
+  if routed == nil then routed = find_group(KEYS[2], ARGV[1]) ~= nil end
   return routed
 end
 

@@ -7,6 +7,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
+-- include group.lua
 local guards = pool_map(KEYS[1])
 if map_fault then return map_fault end
 
@@ -22,8 +23,7 @@ map_close(guards)
 -- With another group on the stream nothing is cut: it may not have read it.
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[2])
 if groups.err or #groups ~= 1 then return gone end
-local info = {}
-for i = 1, #groups[1], 2 do info[groups[1][i]] = groups[1][i + 1] end
+local info = fields_of(groups[1])
 if info.name ~= ARGV[1] then return gone end
 local first = redis.call('XPENDING', KEYS[2], ARGV[1])[2] or info['last-delivered-id']
 if ARGV[2] == '1' then

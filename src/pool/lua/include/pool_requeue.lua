@@ -1,4 +1,6 @@
 -- include pool.lua
+-- include group.lua
+-- include event_id.lua
 -- Puts jobs back into the queue.
 
 -- Nanoseconds of a point in time as 8 bytes, the lowest first.
@@ -21,13 +23,10 @@ end
 -- The keys whose start is in the queue already: not read by a router yet, or not answered.  Nil when
 -- the queue is too long to look through.
 local function queued_starts(stream, group)
-  local last
-  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
-    for i = 1, #info, 2 do info[info[i]] = info[i + 1] end
-    if info.name == group then last = info['last-delivered-id'] end
-  end
   local queued, pending = {}, {}
-  if not last then return queued end
+  local info = find_group(stream, group)
+  if not info then return queued end
+  local last = info['last-delivered-id']
   local most = 5000
   for _, entry in ipairs(redis.call('XPENDING', stream, group, '-', '+', most)) do
     pending[#pending + 1] = entry[1]
@@ -35,19 +34,11 @@ local function queued_starts(stream, group)
   end
   local entries = redis.call('XRANGE', stream, pending[1] or last, '+', 'COUNT', most)
   if #pending == most or #entries == most then return nil end
-
-  local function numbers(id)
-    local ms, seq = string.match(id, '(%d+)-(%d+)')
-    return tonumber(ms), tonumber(seq)
-  end
-  local last_ms, last_seq = numbers(last)
   for _, entry in ipairs(entries) do
-    local ms, seq = numbers(entry[1])
-    local unread = ms > last_ms or (ms == last_ms and seq > last_seq)
-    local fields = {}
-    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    local fields = fields_of(entry[2])
     local payload = fields.p or ''
-    if (unread or pending[entry[1]]) and fields.n == 'j' and #payload >= 4 then
+    local waits = pending[entry[1]] or id_less(last, entry[1])
+    if waits and fields.n == 'j' and #payload >= 4 then
       queued[string.sub(payload, 5, 4 + struct.unpack('<I4', payload))] = true
     end
   end
