@@ -526,7 +526,9 @@ void Connection::retry_later() {
   backoff_ms_ = backoff_ms_ == 0 ? config.reconnect_min_ms
                                  : std::min(backoff_ms_ * 2, config.reconnect_max_ms);
   int64_t half = backoff_ms_ / 2;
-  attempt_timer_.start(half + static_cast<int64_t>(random_below(static_cast<uint64_t>(half) + 1)));
+  int64_t wait = half + static_cast<int64_t>(random_below(static_cast<uint64_t>(half) + 1));
+  // A timer of 0 ms that begins itself anew keeps a turn of the loop from ending.
+  attempt_timer_.start(std::max<int64_t>(1, wait));
 }
 
 // Splits what was under way: what did not reach the kernel waits again, what is

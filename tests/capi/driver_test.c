@@ -265,6 +265,21 @@ static void run_once_stops_when_the_budget_is_spent(void **state) {
   }
 }
 
+static void run_once_ends_while_connections_fail_at_once(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
+  options.url = "unix:///nonexistent/driver_test";
+  options.driver = PULSE_DRIVER_MANUAL;
+  options.reconnect_min_ms = 1;
+  options.reconnect_max_ms = 1;
+  pulse_engine *engine = fx_open(fx, &options);
+  int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  for (int turns = 0; turns < 100; ++turns) {
+    assert_true(ts_now_ms() < end);
+    assert_in_range(pulse_engine_run_once(engine, 0, 0), 0, 1);
+  }
+}
+
 typedef struct meeting {
   pulse_engine *engine;
   int inside; /* atomic */
@@ -433,6 +448,7 @@ int main(void) {
       MANUAL_ONLY(wakeup_makes_the_descriptor_readable),
       MANUAL_ONLY(run_once_counts_and_bounds_callbacks),
       MANUAL_ONLY(run_once_stops_when_the_budget_is_spent),
+      MANUAL_ONLY(run_once_ends_while_connections_fail_at_once),
       MANUAL_ONLY(a_second_thread_in_run_once_is_told_busy),
       MANUAL_ONLY(run_once_after_close_says_closed),
       MANUAL_ONLY(close_needs_only_run_once),
