@@ -31,6 +31,10 @@ class Error {
   uint32_t flags() const { return flags_; }
   int system_errno() const { return errno_; }
   std::string_view message() const { return {message_, length_}; }
+  // The server has answered so, and would again.
+  bool is_final() const {
+    return (flags_ & (PULSE_ERROR_SERVER | PULSE_ERROR_RETRIABLE)) == PULSE_ERROR_SERVER;
+  }
 
   Error& add_flags(uint32_t flags) {
     flags_ |= flags;

@@ -52,6 +52,21 @@ struct pulse_stream : pulseengine::RefCounted {
 
 namespace pulseengine {
 
+// A handle of an object with a life of its own, which ends with the host's last reference.  Self
+// has kName.  The parent's handle is kept open.
+template <class Self, class Parent, class Core>
+struct ObjectHandle : RefCounted {
+  ObjectHandle(Ref<Parent> p, Ref<Core> c) : parent(std::move(p)), core(std::move(c)) {}
+  ~ObjectHandle() override { core->close(); }
+  Error check() const {
+    Error error = check_engine(core->engine());
+    if (!error.ok() || !core->closed()) return error;
+    return Error::make(PULSE_ERR_CLOSED, PULSE_ERROR_NEVER_SENT, "the {} is closed", Self::kName);
+  }
+  const Ref<Parent> parent;
+  const Ref<Core> core;
+};
+
 // The bodies of ..._ref and ..._unref.
 template <class Handle>
 Handle* ref_handle(Handle* handle) noexcept {

@@ -8,26 +8,14 @@
 
 using namespace pulseengine;
 
-struct pulse_map : RefCounted {
-  pulse_map(Ref<pulse_engine> e, Ref<ReplicatedMap> m) : engine(std::move(e)), core(std::move(m)) {}
-  ~pulse_map() override { core->close(); }
+struct pulse_map : ObjectHandle<pulse_map, pulse_engine, ReplicatedMap> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "map";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return Error(PULSE_ERR_CLOSED, "the map is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_engine> engine;
-  const Ref<ReplicatedMap> core;
 };
 
-struct pulse_map_watch : RefCounted {
-  pulse_map_watch(Ref<pulse_engine> e, Ref<MapWatch> w)
-      : engine(std::move(e)), core(std::move(w)) {}
-  ~pulse_map_watch() override { core->close(); }
+struct pulse_map_watch : ObjectHandle<pulse_map_watch, pulse_engine, MapWatch> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "watch";
-  const Ref<pulse_engine> engine;
-  const Ref<MapWatch> core;
 };
 
 namespace {
@@ -877,7 +865,7 @@ pulse_status pulse_map_watch_open(pulse_map* map, const pulse_map_watch_options*
     }
     if (!e.ok()) return e;
     auto core = make_ref<MapWatch>(map->core, config, std::move(filter), std::move(to));
-    auto handle = make_ref<pulse_map_watch>(map->engine, core);
+    auto handle = make_ref<pulse_map_watch>(map->parent, core);
     map->core->watch(std::move(core));
     *watch = handle.release();
     return {};

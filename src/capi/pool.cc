@@ -8,12 +8,9 @@
 
 using namespace pulseengine;
 
-struct pulse_worker : RefCounted {
-  pulse_worker(Ref<pulse_node> n, Ref<PoolWorker> w) : node(std::move(n)), core(std::move(w)) {}
-  ~pulse_worker() override { core->close(); }
+struct pulse_worker : ObjectHandle<pulse_worker, pulse_node, PoolWorker> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "worker";
-  const Ref<pulse_node> node;
-  const Ref<PoolWorker> core;
 };
 
 namespace pulseengine {

@@ -5,18 +5,9 @@
 #include "capi/call.h"
 #include "pool/node.h"
 
-struct pulse_node : pulseengine::RefCounted {
-  pulse_node(pulseengine::Ref<pulse_engine> e, pulseengine::Ref<pulseengine::PoolNode> n)
-      : engine(std::move(e)), core(std::move(n)) {}
-  ~pulse_node() override { core->close(); }
+struct pulse_node : pulseengine::ObjectHandle<pulse_node, pulse_engine, pulseengine::PoolNode> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "node";
-  pulseengine::Error check() const {
-    pulseengine::Error error = pulseengine::check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return pulseengine::Error(PULSE_ERR_CLOSED, "the node is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const pulseengine::Ref<pulse_engine> engine;
-  const pulseengine::Ref<pulseengine::PoolNode> core;
 };
 
 namespace pulseengine {

@@ -6,17 +6,9 @@
 
 using namespace pulseengine;
 
-struct pulse_reader : RefCounted {
-  pulse_reader(Ref<pulse_engine> e, Ref<Reader> r) : engine(std::move(e)), core(std::move(r)) {}
-  ~pulse_reader() override { core->close(); }
+struct pulse_reader : ObjectHandle<pulse_reader, pulse_engine, Reader> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "reader";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return Error(PULSE_ERR_CLOSED, "the reader is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_engine> engine;
-  const Ref<Reader> core;
 };
 
 namespace {

@@ -1,42 +1,23 @@
 #include "pool/schedule.h"
 
-#include <algorithm>
-#include <iterator>
-
 #include "capi/ticker_call.h"
 #include "pool/plan.h"
 
 using namespace pulseengine;
 
-struct pulse_schedule : RefCounted {
-  pulse_schedule(Ref<pulse_node> n, Ref<PoolSchedule> s) : node(std::move(n)), core(std::move(s)) {}
-  ~pulse_schedule() override { core->close(); }
+struct pulse_schedule : ObjectHandle<pulse_schedule, pulse_node, PoolSchedule> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "schedule";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return Error(PULSE_ERR_CLOSED, "the schedule is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_node> node;
-  const Ref<PoolSchedule> core;
 };
 
 namespace {
-
-constexpr std::string_view kOwnMaps[] = {
-    "node-keepalive", "shutdown",     "workers",      "worker-keepalive", "cleanup",
-    "jobs",           "job-payloads", "pending-jobs", "tickers",          "routing"};
-// What pools that are routed by rendezvous hashing put before the names of theirs.
-constexpr std::string_view kRendezvous = "rv:";
 
 Error take_schedule_name(const PoolNode& node, const char* name, size_t name_len,
                          std::string_view* out) {
   Error error = take_ticker_name(name, name_len, out);
   if (error.ok()) error = check_name("a schedule's name", *out);
   if (!error.ok()) return error;
-  std::string_view map = *out;
-  if (map.substr(0, kRendezvous.size()) == kRendezvous) map.remove_prefix(kRendezvous.size());
-  if (std::find(std::begin(kOwnMaps), std::end(kOwnMaps), map) != std::end(kOwnMaps)) {
+  if (is_map_of_pools(*out)) {
     return Error::make(PULSE_ERR_INVALID, 0,
                        "a schedule must not be called {}: so is a map of pools", *out);
   }
@@ -59,10 +40,7 @@ Error open(pulse_node* node, const char* name, size_t name_len, int64_t interval
     error =
         take_number("plan_timeout_ms", o.plan_timeout_ms, 60000, 1, kMaxMs, true, &plan_timeout_ms);
   }
-  if (error.ok()) error = take_switch("catch_up", o.catch_up, &config.catch_up);
-  if (error.ok() && o.reserved != 0) {
-    error = Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_schedule_options: reserved must be 0");
-  }
+  if (error.ok()) error = take_catch_up(o.catch_up, o.reserved, "pulse_schedule_options", &config);
   if (!error.ok()) return error;
   auto core = make_ref<PoolSchedule>(node->core, text, config, plan_timeout_ms, std::move(target));
   auto handle = make_ref<pulse_schedule>(Ref<pulse_node>::share(node), core);
@@ -72,12 +50,6 @@ Error open(pulse_node* node, const char* name, size_t name_len, int64_t interval
 }
 
 PoolPlan* plan_of(pulse_plan* plan) { return reinterpret_cast<PoolPlan*>(plan); }
-
-Error stop(PoolSchedule& core, int64_t timeout_ms, Target target, Ref<Signal> signal,
-           Ref<Operation>* out) {
-  return core.node().stop_ticker(std::string_view(core.name()), std::string_view(core.jobs_key()),
-                                 timeout_ms, std::move(target), std::move(signal), out);
-}
 
 }  // namespace
 
@@ -106,27 +78,16 @@ pulse_status pulse_schedule_open_wait(pulse_node* node, const char* name, size_t
 }
 
 pulse_status pulse_schedule_get_info(pulse_schedule* schedule, pulse_ticker_info* info) noexcept {
-  return guard(nullptr, [&]() -> Error {
-    if (schedule == nullptr) return null_argument("schedule");
-    pulse_ticker_info now{};
-    schedule->core->info(&now);
-    return give_struct(now, info, "pulse_ticker_info");
-  });
+  return get_ticker_info(schedule, info);
 }
 
 pulse_status pulse_schedule_stop(pulse_schedule* schedule, const pulse_target* target,
                                  uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(schedule, target, operation, error,
-                  [&](PoolSchedule& core, Target to, Ref<Operation>* op) {
-                    return stop(core, 0, std::move(to), nullptr, op);
-                  });
+  return stop_ticker(schedule, target, operation, error);
 }
 pulse_status pulse_schedule_stop_wait(pulse_schedule* schedule, int64_t timeout_ms,
                                       pulse_error* error) noexcept {
-  return wait_on(schedule, timeout_ms, error,
-                 [&](PoolSchedule& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-                   return stop(core, left, Target(), std::move(signal), op);
-                 });
+  return stop_ticker_wait(schedule, timeout_ms, error);
 }
 
 pulse_status pulse_schedule_close(pulse_schedule* schedule) noexcept {

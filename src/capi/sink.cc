@@ -6,17 +6,9 @@
 
 using namespace pulseengine;
 
-struct pulse_sink : RefCounted {
-  pulse_sink(Ref<pulse_engine> e, Ref<Sink> s) : engine(std::move(e)), core(std::move(s)) {}
-  ~pulse_sink() override { core->close(); }
+struct pulse_sink : ObjectHandle<pulse_sink, pulse_engine, Sink> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "sink";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->withdrawn()) return error;
-    return Error(PULSE_ERR_CLOSED, "the sink is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_engine> engine;
-  const Ref<Sink> core;
 };
 
 namespace {

@@ -4,17 +4,9 @@
 
 using namespace pulseengine;
 
-struct pulse_ticker : RefCounted {
-  pulse_ticker(Ref<pulse_node> n, Ref<HostTicker> t) : node(std::move(n)), core(std::move(t)) {}
-  ~pulse_ticker() override { core->close(); }
+struct pulse_ticker : ObjectHandle<pulse_ticker, pulse_node, HostTicker> {
+  using ObjectHandle::ObjectHandle;
   static constexpr std::string_view kName = "ticker";
-  Error check() const {
-    Error error = check_engine(core->engine());
-    if (!error.ok() || !core->closed()) return error;
-    return Error(PULSE_ERR_CLOSED, "the ticker is closed", PULSE_ERROR_NEVER_SENT);
-  }
-  const Ref<pulse_node> node;
-  const Ref<HostTicker> core;
 };
 
 namespace pulseengine {
@@ -40,6 +32,12 @@ Error take_interval(int64_t interval_ns, TickerConfig* config) {
   return {};
 }
 
+Error take_catch_up(int32_t catch_up, int32_t reserved, const char* options, TickerConfig* config) {
+  Error error = take_switch("catch_up", catch_up, &config->catch_up);
+  if (!error.ok() || reserved == 0) return error;
+  return Error::make(PULSE_ERR_UNKNOWN_OPTION, 0, "{}: reserved must be 0", options);
+}
+
 Error check_takes_part(const pulse_node* node) {
   Error error = check_handle(node);
   if (error.ok() && node->core->config().client_only) {
@@ -61,10 +59,7 @@ Error open(pulse_node* node, const char* name, size_t name_len, int64_t interval
   if (error.ok()) error = take_interval(interval_ns, &config);
   pulse_ticker_options o;
   if (error.ok()) error = take_options(options, &o, "pulse_ticker_options");
-  if (error.ok()) error = take_switch("catch_up", o.catch_up, &config.catch_up);
-  if (error.ok() && o.reserved != 0) {
-    error = Error(PULSE_ERR_UNKNOWN_OPTION, "pulse_ticker_options: reserved must be 0");
-  }
+  if (error.ok()) error = take_catch_up(o.catch_up, o.reserved, "pulse_ticker_options", &config);
   if (!error.ok()) return error;
   auto core = make_ref<HostTicker>(node->core, text, config, std::move(target));
   auto handle = make_ref<pulse_ticker>(Ref<pulse_node>::share(node), core);
@@ -108,29 +103,16 @@ pulse_status pulse_ticker_open_wait(pulse_node* node, const char* name, size_t n
 }
 
 pulse_status pulse_ticker_get_info(pulse_ticker* ticker, pulse_ticker_info* info) noexcept {
-  return guard(nullptr, [&]() -> Error {
-    if (ticker == nullptr) return null_argument("ticker");
-    pulse_ticker_info now{};
-    ticker->core->info(&now);
-    return give_struct(now, info, "pulse_ticker_info");
-  });
+  return get_ticker_info(ticker, info);
 }
 
 pulse_status pulse_ticker_stop(pulse_ticker* ticker, const pulse_target* target,
                                uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(ticker, target, operation, error,
-                  [&](HostTicker& core, Target to, Ref<Operation>* op) {
-                    return core.node().stop_ticker(std::string_view(core.name()), {}, 0,
-                                                   std::move(to), nullptr, op);
-                  });
+  return stop_ticker(ticker, target, operation, error);
 }
 pulse_status pulse_ticker_stop_wait(pulse_ticker* ticker, int64_t timeout_ms,
                                     pulse_error* error) noexcept {
-  return wait_on(ticker, timeout_ms, error,
-                 [&](HostTicker& core, int64_t left, Ref<Signal> signal, Ref<Operation>* op) {
-                   return core.node().stop_ticker(std::string_view(core.name()), {}, left, Target(),
-                                                  std::move(signal), op);
-                 });
+  return stop_ticker_wait(ticker, timeout_ms, error);
 }
 
 pulse_status pulse_node_stop_ticker(pulse_node* node, const char* name, size_t name_len,

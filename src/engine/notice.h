@@ -19,7 +19,7 @@ class Deliverer : public virtual RefCounted {
 
 // A notice or a state of an object: one event.  The text fields are kept in the object.
 // With an owner it is not delivered any more once that is withdrawn (all but CLOSED).
-class Notice final : public Delivery {
+class Notice : public Delivery {
  public:
   Notice(Ref<SharedTarget> target, pulse_event_kind kind, std::string_view source = {});
 

@@ -35,12 +35,6 @@ bool may_hold(std::string_view list, std::string_view item) {
   return !plain || list.find(item) != std::string_view::npos;
 }
 
-// The mark of a worker that has done with the pool's event.
-bool is_settled(const pulse_event& event) {
-  return event.header_count == 1 &&
-         std::string_view(event.headers[0].name, event.headers[0].name_len) == "settled";
-}
-
 }  // namespace
 
 bool PoolNode::owns(std::string_view worker, std::string_view key) const {
@@ -274,7 +268,9 @@ void PoolNode::take_node_event(const pulse_event& event) {
   bool known = true;
   if (name == pool_event::kAck) {
     known = parse_message(payload, &envelope) && parse_message(envelope.payload, &answer);
-    if (known) worker_answered(envelope.sender, answer.event, answer.error, is_settled(event));
+    if (known)
+      worker_answered(envelope.sender, answer.event, answer.error,
+                      header_of(event, pool_header::kSettled).has_value());
   } else if (name == pool_event::kDispatched) {
     known = parse_message(payload, &answer);
     if (known) dispatch_answered(answer.event, answer.error);

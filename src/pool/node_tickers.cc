@@ -8,6 +8,14 @@
 
 namespace pulseengine {
 
+void format_ticker_stop(CommandWriter& w, bool eval, const PoolNames& names, std::string_view jobs,
+                        std::string_view field) {
+  w.begin_script(scripts::pool_ticker_stop, eval, jobs.empty() ? 1 : 2, 1);
+  w.arg(std::string_view(names.tickers));
+  if (!jobs.empty()) w.arg(jobs);
+  w.arg(field);
+}
+
 // --- calls of the host ---------------------------------------------------------------
 
 Error PoolNode::add_ticker(Ref<PoolTicker> ticker) {
@@ -33,10 +41,7 @@ Error PoolNode::stop_ticker(std::string_view name, std::string_view jobs, int64_
   field.append(name.data(), name.size());
   auto call = make_ref<PoolCall>(PULSE_EVENT_TICKER_STOPPED, std::move(target), name);
   auto format = [this, field, jobs = String(jobs)](CommandWriter& w, bool eval) {
-    w.begin_script(scripts::pool_ticker_stop, eval, jobs.empty() ? 1 : 2, 1);
-    w.arg(std::string_view(names_.tickers));
-    if (!jobs.empty()) w.arg(std::string_view(jobs));
-    w.arg(std::string_view(field));
+    format_ticker_stop(w, eval, names_, std::string_view(jobs), std::string_view(field));
   };
   auto done = [](PoolCall& c, const Error& error, Reply* reply) {
     if (!error.ok() || c.completed()) return;

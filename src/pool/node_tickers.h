@@ -9,6 +9,12 @@ namespace pulseengine {
 
 class PoolNode;
 class PoolTicker;
+struct PoolNames;
+
+// Stops the ticker `field`, if not empty, and forgets the schedule's jobs under the key `jobs`, if
+// there is one.
+void format_ticker_stop(CommandWriter& w, bool eval, const PoolNames& names, std::string_view jobs,
+                        std::string_view field);
 
 class NodeTickers {
  public:

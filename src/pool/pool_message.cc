@@ -96,4 +96,13 @@ bool parse_message(std::string_view text, PoolAck* out) {
 
 bool parse_job_key(std::string_view text, std::string_view* key) { return take_text(&text, key); }
 
+std::optional<std::string_view> header_of(const pulse_event& event, std::string_view name) {
+  for (size_t i = 0; i < event.header_count; i++) {
+    const pulse_header& header = event.headers[i];
+    if (std::string_view(header.name, header.name_len) != name) continue;
+    return std::string_view(header.value, header.value_len);
+  }
+  return {};
+}
+
 }  // namespace pulseengine

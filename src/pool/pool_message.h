@@ -6,9 +6,11 @@
 #define PULSE_POOL_POOL_MESSAGE_H
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/alloc.h"
+#include "pulseengine/event.h"
 
 namespace pulseengine {
 
@@ -21,6 +23,14 @@ constexpr std::string_view kNotify = "n";      // PoolNotification
 constexpr std::string_view kAck = "a";         // PoolAck, in an envelope
 constexpr std::string_view kDispatched = "d";  // PoolAck
 }  // namespace pool_event
+
+// Their headers, among nodes of this engine.
+namespace pool_header {
+constexpr std::string_view kEvent = "event";  // to a worker: the pool's event that this stands for
+constexpr std::string_view kSettled =
+    "settled";  // to a node: the worker has acked that event itself
+}  // namespace pool_header
+std::optional<std::string_view> header_of(const pulse_event& event, std::string_view name);
 
 struct JobMessage {
   std::string_view key;

@@ -17,6 +17,18 @@ inline bool is_worker_of(std::string_view worker, std::string_view node) {
          worker.substr(kUlidLength - kSharedIdEnd) == node.substr(kUlidLength - kSharedIdEnd);
 }
 
+// What comes before the names of the maps of pools that are routed by rendezvous hashing.
+constexpr std::string_view kRendezvous = "rv:";
+
+// Whether a pool has a map of its own under this name.
+inline bool is_map_of_pools(std::string_view name) {
+  constexpr std::string_view kMaps[] = {
+      "node-keepalive", "shutdown",     "workers",      "worker-keepalive", "cleanup",
+      "jobs",           "job-payloads", "pending-jobs", "tickers",          "routing"};
+  if (name.substr(0, kRendezvous.size()) == kRendezvous) name.remove_prefix(kRendezvous.size());
+  return std::find(std::begin(kMaps), std::end(kMaps), name) != std::end(kMaps);
+}
+
 struct PoolNames {
   PoolNames(const Engine& engine, std::string_view pool, bool rendezvous)
       : plain(pool.data(), pool.size()), name(plain) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pool/node_tickers.h"
 #include "pool/pool_message.h"
 #include "scripts.h"
 
@@ -12,45 +13,26 @@ constexpr size_t kDispatchesAtATime = 32;
 constexpr size_t kKeysPerRun = 200;
 constexpr int64_t kPauseMs = 100;
 
-bool for_good(const Error& error) {
-  return (error.flags() & PULSE_ERROR_SERVER) != 0 && (error.flags() & PULSE_ERROR_RETRIABLE) == 0;
-}
-
 }  // namespace
 
 // A plan that the host is asked for.
-class PlanRequest final : public Delivery {
+class PlanRequest final : public TickerEvent {
  public:
-  PlanRequest(Ref<SharedTarget> target, Ref<PoolSchedule> schedule, uint64_t serial)
-      : target_(std::move(target)),
-        schedule_(std::move(schedule)),
-        plan_(make_ref<PoolPlan>(schedule_, serial)) {}
+  PlanRequest(Ref<SharedTarget> target, const Ref<PoolSchedule>& schedule, uint64_t serial)
+      : TickerEvent(std::move(target), PULSE_EVENT_PLAN, schedule->name(), schedule),
+        plan_(make_ref<PoolPlan>(schedule, serial)) {}
 
-  PoolTicker::Tick tick;
   uint64_t serial() const { return plan_->serial(); }
 
-  const Target& target() const override { return target_->target(); }
-  size_t remaining() const override { return taken_ || schedule_->closed() ? 0 : 1; }
   bool next_event(pulse_event* event) override {
-    if (remaining() == 0) return false;
-    taken_ = true;
+    if (!TickerEvent::next_event(event)) return false;
     plan_->set_seen();
-    event->kind = PULSE_EVENT_PLAN;
-    event->name = schedule_->name().data();
-    event->name_len = schedule_->name().size();
-    event->id = {static_cast<uint64_t>(tick.point_us / 1000),
-                 static_cast<uint64_t>(tick.point_us % 1000)};
-    event->count = tick.missed;
-    event->revision = tick.revision;
     event->plan = reinterpret_cast<pulse_plan*>(plan_.get());
     return true;
   }
 
  private:
-  const Ref<SharedTarget> target_;
-  const Ref<PoolSchedule> schedule_;
   const Ref<PoolPlan> plan_;
-  bool taken_ = false;
 };
 
 PoolSchedule::PoolSchedule(Ref<PoolNode> node, std::string_view name, const TickerConfig& config,
@@ -74,7 +56,7 @@ bool PoolSchedule::prepare() {
 }
 
 void PoolSchedule::ticked(const Tick& tick) noexcept {
-  request_->tick = tick;
+  tick.describe(request_.get());
   open_plan_.store(request_->serial(), std::memory_order_release);
   work_ = Work::asking;
   give_up_ms_ = deadline_after(plan_timeout_ms_);
@@ -207,7 +189,7 @@ void PoolSchedule::note_some() {
     fmt::format_to(std::back_inserter(arguments.back()), "{}", now);
   }
   send_plan(true, std::move(arguments), [this, count](const Error& error, Reply*) {
-    if (!error.ok() && !for_good(error) && running()) {
+    if (!error.ok() && !error.is_final() && running()) {
       retry_ms_ = monotonic_ms() + kPauseMs;
       return;
     }
@@ -318,10 +300,8 @@ void PoolSchedule::send_plan(bool repeatable, Vector<String> arguments, Done don
 template <class Done>
 void PoolSchedule::send_stop(bool whole, Done done) {
   auto format = [this, self = Ref<PoolSchedule>::share(this), whole](CommandWriter& w, bool eval) {
-    w.begin_script(scripts::pool_ticker_stop, eval, 2, 1);
-    w.arg(std::string_view(node().names().tickers));
-    w.arg(std::string_view(jobs_key_));
-    w.arg(whole ? std::string_view(field()) : std::string_view());
+    format_ticker_stop(w, eval, node().names(), jobs_key(),
+                       whole ? std::string_view(field()) : std::string_view());
   };
   node().send(&scripts::pool_ticker_stop, false, std::move(format), std::move(done));
 }
@@ -332,7 +312,7 @@ void PoolSchedule::leave() {
     if (!running()) return;
     if (error.ok()) {
       end(Error(), true);
-    } else if (for_good(error)) {
+    } else if (error.is_final()) {
       failed(error, 1);
       finish();
     } else {

@@ -20,8 +20,7 @@ class PoolSchedule final : public PoolTicker {
   // --- any thread -----------------------------------------------------------
   PoolSchedule(Ref<PoolNode> node, std::string_view name, const TickerConfig& config,
                int64_t plan_timeout_ms, Target target);
-  // Key of the map of its jobs.
-  const String& jobs_key() const { return jobs_key_; }
+  std::string_view jobs_key() const override { return std::string_view(jobs_key_); }
   // The plan is answered, or given up: true for the first one.
   bool close_plan(uint64_t serial) noexcept;
 

@@ -27,28 +27,24 @@ uint64_t revision_of(std::string_view text) {
 
 TickerEvent::TickerEvent(Ref<SharedTarget> target, pulse_event_kind kind, const String& name,
                          Ref<PoolTicker> ticker)
-    : target_(std::move(target)), kind_(kind), name_(name), ticker_(std::move(ticker)) {}
+    : Notice(std::move(target), kind), name_(name), ticker_(std::move(ticker)) {}
 
-size_t TickerEvent::remaining() const { return taken_ || (ticker_ && ticker_->closed()) ? 0 : 1; }
+size_t TickerEvent::remaining() const {
+  return ticker_ && ticker_->closed() ? 0 : Notice::remaining();
+}
 
 bool TickerEvent::next_event(pulse_event* event) {
-  if (remaining() == 0) return false;
-  taken_ = true;
-  event->kind = kind_;
-  event->status = error.code();
-  event->flags = error.flags();
-  event->state = state;
-  event->count = count;
-  event->revision = revision;
-  event->id = id;
+  if (!Notice::next_event(event)) return false;
   event->name = name_.data();
   event->name_len = name_.size();
-  if (!error.message().empty()) {
-    event->message = error.message().data();
-    event->message_len = error.message().size();
-  }
   if (ticker_) ticker_->tick_taken();
   return true;
+}
+
+void PoolTicker::Tick::describe(Notice* notice) const {
+  notice->id = {static_cast<uint64_t>(point_us / 1000), static_cast<uint64_t>(point_us % 1000)};
+  notice->count = missed;
+  notice->revision = revision;
 }
 
 void PoolTicker::tell(pulse_event_kind kind, int32_t state, uint64_t count) noexcept {
@@ -214,8 +210,7 @@ void PoolTicker::ask(Want want) {
 }
 
 void PoolTicker::failed(const Error& error) {
-  if (phase_ == Phase::opening && (error.flags() & PULSE_ERROR_SERVER) != 0 &&
-      (error.flags() & PULSE_ERROR_RETRIABLE) == 0) {
+  if (phase_ == Phase::opening && error.is_final()) {
     end(error, false);
     return;
   }
@@ -359,10 +354,7 @@ bool HostTicker::prepare() {
 }
 
 void HostTicker::ticked(const Tick& tick) noexcept {
-  next_->id = {static_cast<uint64_t>(tick.point_us / 1000),
-               static_cast<uint64_t>(tick.point_us % 1000)};
-  next_->count = tick.missed;
-  next_->revision = tick.revision;
+  tick.describe(next_.get());
   untaken_.store(true);
   engine().deliver(std::move(next_));
 }

@@ -15,7 +15,7 @@
 #include <atomic>
 #include <optional>
 
-#include "engine/delivery.h"
+#include "engine/notice.h"
 #include "loop/loop.h"
 #include "pool/node.h"
 #include "pool/ticker_entry.h"
@@ -31,28 +31,18 @@ struct TickerConfig {
 class PoolTicker;
 
 // What a ticker or a schedule tells the host.
-class TickerEvent final : public Delivery {
+class TickerEvent : public Notice {
  public:
   // Of a tick: `ticker` is told when it is taken, and it is not delivered once that is closed.
   TickerEvent(Ref<SharedTarget> target, pulse_event_kind kind, const String& name,
               Ref<PoolTicker> ticker = nullptr);
 
-  Error error;
-  int32_t state = 0;
-  uint64_t count = 0;
-  uint64_t revision = 0;
-  pulse_event_id id{0, 0};
-
-  const Target& target() const override { return target_->target(); }
   size_t remaining() const override;
   bool next_event(pulse_event* event) override;
 
  private:
-  const Ref<SharedTarget> target_;
-  const pulse_event_kind kind_;
   const String name_;
   const Ref<PoolTicker> ticker_;
-  bool taken_ = false;
 };
 
 class PoolTicker : public RefCounted {
@@ -61,6 +51,7 @@ class PoolTicker : public RefCounted {
     int64_t point_us = 0;
     uint64_t missed = 0;
     uint64_t revision = 0;
+    void describe(Notice* notice) const;
   };
 
   // --- any thread -----------------------------------------------------------
@@ -73,6 +64,8 @@ class PoolTicker : public RefCounted {
   bool closed() const { return closing_.load(std::memory_order_acquire); }
   void close() noexcept;
   void info(pulse_ticker_info* out) const;
+  // Key of the map of its jobs, if it has some.
+  virtual std::string_view jobs_key() const { return {}; }
   // The host took the event of a tick.
   virtual void tick_taken() noexcept {}
 

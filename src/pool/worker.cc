@@ -26,14 +26,6 @@ constexpr int64_t kPatienceWithDead = 4;
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the worker is closed"); }
 
-// Which of the pool's events a router's stands for, if it says so.
-String pool_event_of(const pulse_event& event) {
-  if (event.header_count != 1) return {};
-  const pulse_header& header = event.headers[0];
-  if (std::string_view(header.name, header.name_len) != "event") return {};
-  return String(header.value, header.value_len);
-}
-
 }  // namespace
 
 PoolWorker::PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target target)
@@ -174,7 +166,8 @@ void PoolWorker::take_event(const pulse_event& event) {
   if (!parse_message(payload, &envelope)) {
     malformed();
   } else {
-    RouterEvent from{String(envelope.sender), id_text(event.id), pool_event_of(event), String()};
+    const auto pool_event = header_of(event, pool_header::kEvent).value_or(std::string_view());
+    RouterEvent from{String(envelope.sender), id_text(event.id), String(pool_event), String()};
     if (name == pool_event::kStart) {
       take_start(envelope.payload, std::move(from));
     } else if (name == pool_event::kStop) {
@@ -555,9 +548,8 @@ void PoolWorker::send_updates() {
   }
   size_t streams = 0, arguments = 2;
   for (const Update& u : sent_) {
-    const bool claim = u.what == What::own || u.what == What::take;
     arguments += u.what == What::ack                               ? 4
-                 : claim || u.what == What::move                   ? 3
+                 : u.claims() || u.what == What::move              ? 3
                  : u.what == What::leaving || u.what == What::gone ? 1
                                                                    : 2;
     if (u.what == What::ack) streams += 2;
@@ -582,7 +574,7 @@ void PoolWorker::send_updates() {
     for (const Update& u : sent_) {
       w.arg(kNames[static_cast<size_t>(u.what)]);
       if (u.job) w.arg(std::string_view(u.job->key()));
-      if (u.what == What::own || u.what == What::take) {
+      if (u.claims()) {
         w.arg(std::string_view(u.job->payload()));
       }
       if (u.what == What::move || u.what == What::ack || u.what == What::read) {
@@ -628,7 +620,7 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
   sent.swap(sent_);
   for (Update& u : sent) {
     std::string_view owner;
-    if (u.what == Update::What::own || u.what == Update::What::take) owner = reply->next().text;
+    if (u.claims()) owner = reply->next().text;
     confirm(u, owner);
   }
   engine().at_end_of_turn(*this);
@@ -639,7 +631,7 @@ void PoolWorker::confirm(Update& u, std::string_view owner) {
   using What = Update::What;
   if (u.what == What::gone) {
     departed_ = true;
-  } else if (u.what == What::own || u.what == What::take) {
+  } else if (u.claims()) {
     if (u.job->state == PoolJob::State::claiming) claimed(*u.job, owner);
   } else if (u.job) {
     forget(*u.job);

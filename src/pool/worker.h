@@ -61,6 +61,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   struct Update {
     enum class What : uint8_t { own, take, end, drop, move, ack, read, leaving, gone };
     What what = What::read;
+    bool claims() const { return what == What::own || what == What::take; }
     String text;  // move: the event; ack: the answer; read: the id
     Ref<PoolJob> job;
     // ack only:

@@ -4,6 +4,10 @@
 
 namespace pulseengine {
 
+const Script* script_of(StreamQuestion how) {
+  return how == StreamQuestion::script ? &scripts::stream_info : nullptr;
+}
+
 void ask_stream_state(CommandWriter& writer, StreamQuestion how, bool eval, std::string_view key) {
   if (how == StreamQuestion::info) {
     writer.command("XINFO", "STREAM", key);

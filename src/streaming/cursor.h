@@ -23,6 +23,8 @@ enum class StreamQuestion : uint8_t {
   info,    // XINFO STREAM, where scripts are not allowed: it brings the first and the last entry
 };
 
+// The script that it needs, if it is one.
+const Script* script_of(StreamQuestion how);
 void ask_stream_state(CommandWriter& writer, StreamQuestion how, bool eval, std::string_view key);
 // Takes the answer to either.
 Error parse_stream_state(Reply& reply, StreamState* state);

@@ -18,9 +18,7 @@ class ReadLane::Check final : public LaneCommand {
   void format(CommandWriter& writer) override {
     ask_stream_state(writer, how, eval, track_->feed->key);
   }
-  const Script* script() const override {
-    return how == StreamQuestion::script ? &scripts::stream_info : nullptr;
-  }
+  const Script* script() const override { return script_of(how); }
   void replied(Reply& reply) override { lane_->checked(*this, &reply, Error()); }
   void failed(const Error& error) override { lane_->checked(*this, nullptr, error); }
   LaneTrack& track() { return *track_; }

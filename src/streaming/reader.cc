@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "scripts.h"
-
 namespace pulseengine {
 namespace {
 
@@ -206,8 +204,7 @@ void Reader::resolve(Source& source) {
 
 bool Reader::ask_state(Source& source, StreamQuestion how) {
   auto command = make_call(
-      this, how == StreamQuestion::script ? &scripts::stream_info : nullptr, true,
-      engine_->config().command_timeout_ms,
+      this, script_of(how), true, engine_->config().command_timeout_ms,
       [stream = source.stream, how](CommandWriter& writer, bool eval) {
         ask_stream_state(writer, how, eval, stream->key());
       },
@@ -277,8 +274,7 @@ void Reader::resolved(Source& source, const Error& error, const StreamState& sta
 }
 
 void Reader::retry_resolve(Source& source, const Error& error) {
-  if ((error.flags() & PULSE_ERROR_SERVER) != 0 && (error.flags() & PULSE_ERROR_RETRIABLE) == 0 &&
-      source.operation) {
+  if (error.is_final() && source.operation) {
     source.operation->complete(error);
     erase_source(source);
     return;

@@ -65,6 +65,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   Error pause(bool paused);
   void metrics(pulse_sink_metrics* out) const;
   void close() noexcept;
+  bool closed() const { return withdrawn(); }
   Signal& closed_signal() { return *closed_signal_; }
   Engine& engine() const { return *engine_; }
 

@@ -229,8 +229,7 @@ void Sink::check_gap(SinkStream& s) {
       s.gap_check_needed = false;
       gap_checked(s, *reply);
       changed();
-    } else if ((error.flags() & PULSE_ERROR_SERVER) != 0 &&
-               (error.flags() & PULSE_ERROR_RETRIABLE) == 0) {
+    } else if (error.is_final()) {
       s.gap_check_needed = false;  // not allowed here: reading is worth more
       upkeep_failed(s, error);
       changed();
