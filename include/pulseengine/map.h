@@ -35,7 +35,7 @@ enum {
 typedef int32_t pulse_map_reason;
 enum {
   PULSE_MAP_REASON_NONE = 0,
-  PULSE_MAP_REASON_DISCONNECTED = 1, /* the subscription was lost */
+  PULSE_MAP_REASON_DISCONNECTED = 1, /* subscription lost; the message says if it repeats */
   PULSE_MAP_REASON_SILENT = 2,       /* the subscription or the probe is not answered */
   PULSE_MAP_REASON_MISSED = 3,       /* a revision was skipped */
   PULSE_MAP_REASON_DISAGREES = 4,    /* the server has another revision than we were told */

@@ -15,6 +15,8 @@ constexpr size_t kMaxQueuedBytes = 64 << 20;
 constexpr size_t kMaxHistoryBytes = 32 << 20;
 constexpr int64_t kNoMemoryPauseMs = 10;
 // Losses of the subscription within this time are one story.
+// So many losses of the subscription, each so soon after the one before, are worth a word.
+constexpr uint32_t kLossesToReport = 3;
 constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
@@ -73,16 +75,19 @@ void ReplicatedMap::subscription_lost(const Error& error) {
   }
   subscribed_ = false;
   disconnects_.fetch_add(1, std::memory_order_relaxed);
-  stale(PULSE_MAP_REASON_DISCONNECTED, error);
-  ask_again();
   const int64_t now = monotonic_ms();
   losses_in_a_row_ = now - last_loss_ms_ < kLossWindowMs ? losses_in_a_row_ + 1 : 1;
   last_loss_ms_ = now;
-  if (losses_in_a_row_ >= 3 && engine_->server_is_ready()) {
-    engine_->log(PULSE_LOG_WARNING,
-                 "the subscription of a map is cut off again and again while other connections "
-                 "live: perhaps client-output-buffer-limit pubsub is too low for its messages");
+  Error cause = error;
+  if (losses_in_a_row_ >= kLossesToReport && engine_->server_is_ready()) {
+    cause = Error(PULSE_ERR_DISCONNECTED,
+                  "the subscription is cut off again and again while other connections live: "
+                  "perhaps client-output-buffer-limit pubsub is too low for its messages",
+                  error.flags());
+    engine_->log(PULSE_LOG_WARNING, cause.message());
   }
+  stale(PULSE_MAP_REASON_DISCONNECTED, cause);
+  ask_again();
 }
 
 // --- messages -----------------------------------------------------------------------

@@ -400,6 +400,20 @@ static void a_watch_is_told_what_was_missed(void **state) {
   assert_int_equal(col_count_kind(k, PULSE_EVENT_MAP_CHANGED), 1);
 }
 
+static void repeated_losses_of_the_subscription_name_the_likely_cause(void **state) {
+  fixture *fx = *state;
+  collector *c = fx_collector(fx);
+  fx_map(fx, "m", NULL, c);
+  for (size_t losses = 0; losses < 3; ++losses) {
+    assert_int_equal(col_wait(c, PULSE_EVENT_MAP_STATE, 3 * losses)->state, PULSE_MAP_SYNCED);
+    fx_redis(fx, "CLIENT KILL TYPE pubsub");
+    const ev *e = col_wait(c, PULSE_EVENT_MAP_STATE, 3 * losses + 1);
+    assert_int_equal(e->state, PULSE_MAP_STALE);
+    const bool reported = strstr(e->message, "client-output-buffer-limit") != NULL;
+    assert_int_equal(reported, losses == 2);
+  }
+}
+
 static void a_write_cut_off_says_so(void **state) {
   fixture *fx = *state;
   ts_proxy *proxy = ts_proxy_start(fx->server);
@@ -544,6 +558,7 @@ int main(void) {
       BOTH_DRIVERS(a_map_that_would_expire_can_be_lost_too),
       BOTH_DRIVERS(a_sliding_ttl_is_renewed_by_writes),
       BOTH_DRIVERS(a_watch_is_told_what_was_missed),
+      BOTH_DRIVERS(repeated_losses_of_the_subscription_name_the_likely_cause),
       BOTH_DRIVERS(a_write_cut_off_says_so),
       BOTH_DRIVERS(swallowed_pongs_are_noticed),
       BOTH_DRIVERS(a_swallowed_confirmation_is_noticed),

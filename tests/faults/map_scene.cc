@@ -8,6 +8,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <map>
 
 namespace faults {
@@ -29,6 +30,7 @@ uint64_t number(const std::string& text, int base = 10) {
 
 MapScene::MapScene(const ts_server_options& options, int64_t ttl_ms)
     : SceneBase(options),
+      append_only_(options.append_only != 0),
       ttl_ms_(ttl_ms),
       history_(std::make_unique<MapHistory>(server_, kMap)),
       expires_(ttl_ms > 0) {}
@@ -236,10 +238,43 @@ void MapScene::expire(int64_t milliseconds) {
         [this] { return ts_command_integer(server_, "PTTL", kKey, nullptr) < 0; });
 }
 
-void MapScene::kill_server(ts_proxy* proxy) {
+namespace {
+
+// The append-only file, whatever the server's version makes of it.
+void copy_append_only(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::filesystem::create_directories(to);
+  const auto is_part = [](const std::filesystem::directory_entry& entry) {
+    return entry.path().filename().string().rfind("appendonly", 0) == 0;
+  };
+  for (const auto& entry : std::filesystem::directory_iterator(to)) {
+    if (is_part(entry)) std::filesystem::remove_all(entry.path());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    if (!is_part(entry)) continue;
+    std::filesystem::copy(entry.path(), to / entry.path().filename(),
+                          std::filesystem::copy_options::recursive);
+  }
+}
+
+}  // namespace
+
+void MapScene::keep_data() {
+  if (!append_only_) {
+    command({"SAVE"});
+    return;
+  }
+  const std::filesystem::path data = ts_server_directory(server_);
+  copy_append_only(data, data / "kept");
+}
+
+void MapScene::kill_server(ts_proxy* proxy) { restart_server(proxy, false); }
+
+void MapScene::restart_server(ts_proxy* proxy, bool with_kept_data) {
   ts_proxy_refuse(proxy, 1);
   const int starts = history_->starts();
   ASSERT_EQ(ts_server_kill(server_), 1);
+  const std::filesystem::path data = ts_server_directory(server_);
+  if (with_kept_data && append_only_) copy_append_only(data / "kept", data);
   pass(random(0, 500));
   ASSERT_EQ(ts_server_restart(server_), 1);
   until("the history begins anew", [&] { return history_->starts() > starts; });
@@ -250,7 +285,7 @@ void MapScene::rewind(ts_proxy* proxy) {
   ts_proxy_refuse(proxy, 1);
   ts_proxy_cut_all(proxy);
   let_history_catch_up();
-  kill_server(proxy);
+  restart_server(proxy, true);
 }
 
 bool MapScene::follows(const MapWorkerSeen& worker) {

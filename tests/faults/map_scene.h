@@ -74,8 +74,10 @@ class MapScene final : public SceneBase {
   // The server dies, and comes back.  The workers, who have come through this proxy, come back
   // after the history has begun anew, so that it knows what they see then.
   void kill_server(ts_proxy* proxy);
-  // The same with the data of its last SAVE.  The workers are cut off before: what they have seen
-  // the history has heard, and what has another content now was theirs before.
+  // Keeps a copy of its data.
+  void keep_data();
+  // As kill_server, and it comes back with the data that was kept.  The workers are cut off before:
+  // what they have seen the history has heard, and what has another content now was theirs before.
   void rewind(ts_proxy* proxy);
 
   // The fault is over: once enough was seen the workers stop writing, and get back in step.
@@ -99,6 +101,9 @@ class MapScene final : public SceneBase {
   void compare_dumps(const Hash& hash);
   void check(const MapWorkerSeen& worker, const std::vector<MapClaim>& claims, const char* what);
 
+  void restart_server(ts_proxy* proxy, bool with_kept_data);
+
+  const bool append_only_;
   const int64_t ttl_ms_;
   std::unique_ptr<MapHistory> history_;
   std::vector<std::unique_ptr<MapWorkerSeen>> workers_;
