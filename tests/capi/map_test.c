@@ -1,4 +1,6 @@
 /* map.h: reads, every write and its results, batches, snapshots, lists. */
+#include <pthread.h>
+
 #include "fixture.h"
 
 static bool has(pulse_map *map, const char *key, const char *expected) {
@@ -455,6 +457,86 @@ static void a_snapshot_stays_as_it_is(void **state) {
   pulse_map_snapshot_unref(snapshot);
 }
 
+/* --- snapshots while the map is reset and filled, again and again ------------ */
+
+enum { kFilled = 200 };
+
+typedef struct iteration {
+  pulse_map *map;
+  int stop;     /* atomic */
+  int started;  /* atomic: snapshots with something in them */
+  int mistakes; /* atomic */
+} iteration;
+
+/* Keys are set in their order, with the number of the round: so a snapshot has the first ones, all
+ * of one round. */
+static int count_mistakes(pulse_map_snapshot *snapshot) {
+  const size_t size = pulse_map_snapshot_size(snapshot);
+  int mistakes = size > kFilled, round = -1;
+  bool seen[kFilled] = {false};
+  size_t total = 0;
+  pulse_map_cursor cursor = {0, 0, 0};
+  pulse_map_entry entry;
+  while (pulse_map_snapshot_next(snapshot, &cursor, &entry, sizeof entry, 1) == 1) {
+    char key[16], value[16];
+    snprintf(key, sizeof key, "%.*s", (int)entry.key_len, entry.key);
+    snprintf(value, sizeof value, "%.*s", (int)entry.value_len, (const char *)entry.value);
+    const size_t n = (size_t)atoi(key);
+    mistakes += n >= size || seen[n];
+    if (n < kFilled) seen[n] = true;
+    if (round < 0) round = atoi(value);
+    mistakes += atoi(value) != round;
+    ++total;
+  }
+  return mistakes + (total != size);
+}
+
+static void *iterate(void *arg) {
+  iteration *it = arg;
+  while (__atomic_load_n(&it->stop, __ATOMIC_SEQ_CST) == 0) {
+    pulse_map_snapshot *snapshot = NULL;
+    if (pulse_map_take_snapshot(it->map, &snapshot, NULL) != PULSE_OK) {
+      __atomic_add_fetch(&it->mistakes, 1, __ATOMIC_SEQ_CST);
+      continue;
+    }
+    __atomic_add_fetch(&it->mistakes, count_mistakes(snapshot), __ATOMIC_SEQ_CST);
+    if (pulse_map_snapshot_size(snapshot) > 0) {
+      __atomic_add_fetch(&it->started, 1, __ATOMIC_SEQ_CST);
+    }
+    pulse_map_snapshot_unref(snapshot);
+  }
+  return NULL;
+}
+
+static void snapshots_are_of_one_revision_while_the_map_is_reset(void **state) {
+  fixture *fx = *state;
+  iteration it = {fx_map(fx, "m", NULL, NULL), 0, 0, 0};
+  pthread_t threads[2];
+  for (int i = 0; i < 2; ++i) assert_int_equal(pthread_create(&threads[i], NULL, iterate, &it), 0);
+  static char keys[kFilled][8];
+  pulse_map_batch_item items[kFilled] = {0};
+  int64_t end = ts_now_ms() + TS_DEADLINE_MS;
+  for (int round = 0; round < 30 || __atomic_load_n(&it.started, __ATOMIC_SEQ_CST) < 10; ++round) {
+    assert_true(ts_now_ms() < end);
+    char value[16];
+    snprintf(value, sizeof value, "%d", round);
+    for (int i = 0; i < kFilled; ++i) {
+      snprintf(keys[i], sizeof keys[i], "%d", i);
+      items[i].op = PULSE_MAP_OP_SET;
+      items[i].key = keys[i];
+      items[i].key_len = strlen(keys[i]);
+      items[i].value = value;
+      items[i].value_len = strlen(value);
+    }
+    assert_ok(pulse_map_batch_wait(it.map, items, sizeof items[0], kFilled, NULL, TS_DEADLINE_MS,
+                                   fx_err()));
+    assert_ok(pulse_map_reset_wait(it.map, NULL, TS_DEADLINE_MS, fx_err()));
+  }
+  __atomic_store_n(&it.stop, 1, __ATOMIC_SEQ_CST);
+  for (int i = 0; i < 2; ++i) pthread_join(threads[i], NULL);
+  assert_int_equal(it.mistakes, 0);
+}
+
 static void check_list(const char *text, size_t count, const char **items) {
   pulse_list *list = NULL;
   assert_ok(pulse_list_parse(text, strlen(text), &list, fx_err()));
@@ -503,6 +585,7 @@ int main(void) {
       BOTH_DRIVERS(what_cannot_be_written_is_refused),
       BOTH_DRIVERS(a_replica_answers_reads),
       BOTH_DRIVERS(a_snapshot_stays_as_it_is),
+      BOTH_DRIVERS(snapshots_are_of_one_revision_while_the_map_is_reset),
       THREAD_ONLY(lists_are_parsed_leniently),
       BOTH_DRIVERS(waiting_for_revisions),
   };
