@@ -553,6 +553,7 @@ void PoolNode::end(const Error& error) noexcept {
   if (payloads_) payloads_->close();
   if (sink_) sink_->close();
   if (reader_) reader_->close();
+  if (sink_ && error.code() == PULSE_ERR_SHUTTING_DOWN && !asked_for_shutdown_) remove_remains();
   Error closed = error.ok() ? closed_error() : error;
   try {
     flush_answered();

@@ -234,6 +234,9 @@ class PoolNode final : public Child, TurnHook {
   void depart_if_done();
   void depart();
   void finish_shutdown(int64_t now_ms);
+  template <class Done>
+  void send_destroy(bool remains, Vector<String> streams, Done done);
+  void remove_remains() noexcept;
 
   const Ref<Engine> engine_;
   const NodeConfig config_;

@@ -108,6 +108,28 @@ void PoolNode::pool_shut_down() {
   begin_close(Error(PULSE_ERR_SHUTTING_DOWN, "the pool was shut down"));
 }
 
+// `remains`: only what came back after the pool went, if it went.
+template <class Done>
+void PoolNode::send_destroy(bool remains, Vector<String> streams, Done done) {
+  auto format = [this, remains, streams = std::move(streams)](CommandWriter& w, bool eval) {
+    const String* maps[] = {&names_.node_keepalive, &names_.workers, &names_.worker_keepalive,
+                            &names_.cleanup,        &names_.jobs,    &names_.payloads,
+                            &names_.pending,        &names_.tickers, &names_.routing,
+                            &names_.shutdown};
+    w.begin_script(scripts::pool_destroy, eval, 5 + std::size(maps) + streams.size(), 3);
+    for (const String* key : {&names_.pool_stream, &names_.consumers, &names_.routers_alive,
+                              &names_.routers_lease, &names_.routers_restart}) {
+      w.arg(std::string_view(*key));
+    }
+    for (const String* map : maps) w.arg(std::string_view(*map));
+    for (const String& stream : streams) w.arg(std::string_view(stream));
+    w.arg(kRouters);
+    w.arg(static_cast<int64_t>(std::size(maps)));
+    w.arg(std::string_view(remains ? "1" : "0"));
+  };
+  send(&scripts::pool_destroy, true, std::move(format), std::move(done));
+}
+
 // Waits for the other nodes, then removes what the pool has.
 void PoolNode::finish_shutdown(int64_t now_ms) {
   if (destroying_ || !departed_) return;
@@ -126,29 +148,24 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
   for (const auto& [id, beat] : members_.entries(Membership::kNodeBeats)) {
     streams.push_back(engine_->key("pulse:stream:", names_.node_stream(std::string_view(id))));
   }
-  auto format = [this, streams = std::move(streams)](CommandWriter& w, bool eval) {
-    const String* maps[] = {&names_.node_keepalive, &names_.workers, &names_.worker_keepalive,
-                            &names_.cleanup,        &names_.jobs,    &names_.payloads,
-                            &names_.pending,        &names_.tickers, &names_.routing,
-                            &names_.shutdown};
-    w.begin_script(scripts::pool_destroy, eval, 5 + std::size(maps) + streams.size(), 2);
-    for (const String* key : {&names_.pool_stream, &names_.consumers, &names_.routers_alive,
-                              &names_.routers_lease, &names_.routers_restart}) {
-      w.arg(std::string_view(*key));
-    }
-    for (const String* map : maps) w.arg(std::string_view(*map));
-    for (const String& stream : streams) w.arg(std::string_view(stream));
-    w.arg(kRouters);
-    w.arg(static_cast<int64_t>(std::size(maps)));
-  };
   destroying_ = true;
-  send(&scripts::pool_destroy, true, std::move(format), [this](const Error& error, Reply*) {
+  send_destroy(false, std::move(streams), [this](const Error& error, Reply*) {
     if (!error.ok() && engine_->server_is_ready() && phase_ != Phase::closed) {
       destroying_ = false;
       return;  // the next tick tries again
     }
     end(close_error_);
   });
+}
+
+// While this node was suspended the pool was shut down; its sink may have made the stream anew
+// before it learned that.
+void PoolNode::remove_remains() noexcept {
+  try {
+    send_destroy(true, {}, [](const Error&, Reply*) {});
+  } catch (const std::bad_alloc&) {
+    log(PULSE_LOG_ERROR, "no memory to remove the stream of a pool that was shut down");
+  }
 }
 
 }  // namespace pulseengine

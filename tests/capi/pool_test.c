@@ -663,6 +663,21 @@ static void a_snapshot_shows_the_pool(void **state) {
   assert_status(PULSE_ERR_NOT_FOUND, pulse_node_get_job_payload(other, "none", 4, &payload));
 }
 
+/* What is left are maps that say that they are no more. */
+static void check_nothing_is_left(fixture *fx) {
+  const ts_reply *keys = fx_redis(fx, "KEYS *");
+  for (size_t i = 0; i < ts_reply_size(keys); ++i) {
+    const char *key = ts_reply_text(ts_reply_at(keys, i));
+    if (strncmp(key, "map:p:", 6) != 0) {
+      const bool sinks = strncmp(key, "map:sink:", 9) == 0 || strncmp(key, "map:stream:", 11) == 0;
+      if (!sinks && fx_redis_int(fx, "PTTL %s", key) < 0) fail_msg("%s is left", key);
+      continue;
+    }
+    assert_true(fx_redis_is(fx, "destroy", "HGET %s =kind", key));
+    assert_int_equal(fx_redis_int(fx, "HLEN %s", key), 2);
+  }
+}
+
 static void a_shutdown_ends_all_jobs_on_all_nodes(void **state) {
   fixture *fx = *state;
   collector *a = accepting(fx), *b = accepting(fx), *member = fx_collector(fx);
@@ -690,22 +705,31 @@ static void a_shutdown_ends_all_jobs_on_all_nodes(void **state) {
   }
   assert_true(stops >= 10);
   assert_status(PULSE_ERR_CLOSED, pulse_node_dispatch(node, "k", 1, "x", 1, NULL, NULL, fx_err()));
-  /* What is left are maps that say that they are no more. */
-  const ts_reply *keys = fx_redis(fx, "KEYS *");
-  for (size_t i = 0; i < ts_reply_size(keys); ++i) {
-    const char *key = ts_reply_text(ts_reply_at(keys, i));
-    if (strncmp(key, "map:p:", 6) != 0) {
-      const bool sinks = strncmp(key, "map:sink:", 9) == 0 || strncmp(key, "map:stream:", 11) == 0;
-      if (!sinks && fx_redis_int(fx, "PTTL %s", key) < 0) fail_msg("%s is left", key);
-      continue;
-    }
-    assert_true(fx_redis_is(fx, "destroy", "HGET %s =kind", key));
-    assert_int_equal(fx_redis_int(fx, "HLEN %s", key), 2);
-  }
+  check_nothing_is_left(fx);
   /* A pool of the same name may begin anew. */
   pulse_node *again = other_node(fx, NULL, NULL);
   fx_worker(fx, again, NULL, accepting(fx));
   dispatch_now(fx, again, "k");
+}
+
+static void a_node_that_was_suspended_during_a_shutdown_leaves_nothing_behind(void **state) {
+  fixture *fx = *state;
+  pulse_node *node = quick_node(fx, NULL);
+  collector *c = fx_collector(fx), *jobs = accepting(fx);
+  pulse_engine *first = fx->engine;
+  pulse_engine *suspended = fx->engine = fx_ready(fx, NULL);
+  pulse_node_options options = quick();
+  fx_worker(fx, fx_node(fx, "p", &options, c), NULL, jobs);
+  fx->engine = first;
+  dispatch_now(fx, node, "k");
+  fx_forget(fx, suspended);
+  fx_until(fx, metrics_of(node).cleaned == 1);
+  assert_ok(pulse_node_shutdown_wait(node, TS_DEADLINE_MS, fx_err()));
+  fx_drive(fx, suspended);
+  col_wait(jobs, PULSE_EVENT_JOB_STOP, 0);
+  assert_int_equal(col_wait(c, PULSE_EVENT_CLOSED, 0)->status, PULSE_ERR_SHUTTING_DOWN);
+  assert_ok(pulse_engine_close_wait(suspended, TS_DEADLINE_MS, fx_err()));
+  check_nothing_is_left(fx);
 }
 
 static void nobody_joins_a_pool_that_is_being_shut_down(void **state) {
@@ -852,6 +876,7 @@ int main(void) {
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),
       BOTH_DRIVERS(a_snapshot_shows_the_pool),
       BOTH_DRIVERS(a_shutdown_ends_all_jobs_on_all_nodes),
+      MANUAL_ONLY(a_node_that_was_suspended_during_a_shutdown_leaves_nothing_behind),
       BOTH_DRIVERS(nobody_joins_a_pool_that_is_being_shut_down),
       BOTH_DRIVERS(all_nodes_of_a_pool_route_alike),
       BOTH_DRIVERS(rendezvous_routing_works),
