@@ -2,6 +2,9 @@
 #ifndef PULSE_POOL_POOL_NAMES_H
 #define PULSE_POOL_POOL_NAMES_H
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/ulid.h"
 #include "engine/engine.h"
 

@@ -246,6 +246,8 @@ void PoolWorker::take_stop(std::string_view message, RouterEvent from) {
     moving_--;
     return;
   }
+  // While another worker may have it, it is not ours to end: see claimed().
+  if (job.state == PoolJob::State::claiming || job.state == PoolJob::State::held) return;
   want_stop(job, PULSE_STOP_REQUESTED);
 }
 
@@ -666,6 +668,10 @@ void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
     job.patient_until_ms = now + (alive ? ttl : kPatienceWithDead * ttl);
   if (owner.empty() || now >= job.patient_until_ms) {
     job.state = State::waiting;
+    if (!job.stops.empty()) {
+      want_stop(job, PULSE_STOP_REQUESTED);
+      return;
+    }
     job.at_ms = 0;
     pump(job, now);
     return;

@@ -518,31 +518,61 @@ static bool is_silent(pulse_node *node, int64_t milliseconds) {
   return silent;
 }
 
-/* It may come back as long as nobody has buried it, and would run the job, too. */
-static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **state) {
-  fixture *fx = *state;
-  collector *requests = accepting(fx);
-  const char *silent = "01M83VSCS3GK8JREXRDK1J0KZR";
-  fx_redis(fx, "HSET map:p:workers:content %s 1795426136867688564 =rev 1 =kind set", silent);
+static const char kSilent[] = "01M83VSCS3GK8JREXRDK1J0KZR";
+
+/* A worker of this engine gets a job that a silent one has, which may come back as long as nobody
+ * has buried it.  Returns the node. */
+static pulse_node *hold_a_job(fixture *fx, collector *requests, pulse_worker **worker) {
+  fx_redis(fx, "HSET map:p:workers:content %s 1795426136867688564 =rev 1 =kind set", kSilent);
   fx_redis(fx, "HSET map:p:worker-keepalive:content %s 1795426136868018947 =rev 1 =kind set",
-           silent);
-  fx_redis(fx, "HSET map:p:jobs:content %s [\"a\"] =rev 3 =kind set", silent);
+           kSilent);
+  fx_redis(fx, "HSET map:p:jobs:content %s [\"a\"] =rev 3 =kind set", kSilent);
   fx_redis(fx, "HSET map:p:job-payloads:content a 1 =rev 1 =kind set");
   /* Somebody seems to be at it, in all eternity. */
-  fx_redis(fx, "HSET map:p:cleanup:content %s 9795426136868018947 =rev 1 =kind set", silent);
+  fx_redis(fx, "HSET map:p:cleanup:content %s 9795426136868018947 =rev 1 =kind set", kSilent);
   pulse_node *node = quick_node(fx, NULL);
-  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  *worker = fx_worker(fx, node, NULL, requests);
   fx_until(fx, is_silent(node, 1000));
   fx_redis(fx, "EVAL %s 1 pulse:stream:p:pool", kStartA);
   char id[27];
-  pulse_worker_get_id(worker, id, sizeof id);
+  pulse_worker_get_id(*worker, id, sizeof id);
   fx_until(fx, fx_redis_int(fx, "HEXISTS map:p:jobs:content %s", id) == 1);
   /* So much for what the server has answered. */
   assert_ok(pulse_engine_ping_wait(fx->engine, NULL, TS_DEADLINE_MS, fx_err()));
   fx_pump(fx);
+  return node;
+}
+
+static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **state) {
+  fixture *fx = *state;
+  collector *requests = accepting(fx);
+  pulse_worker *worker = NULL;
+  hold_a_job(fx, requests, &worker);
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 0);
-  fx_redis(fx, "HDEL map:p:jobs:content %s", silent);
+  fx_redis(fx, "HDEL map:p:jobs:content %s", kSilent);
   assert_text(col_wait(requests, PULSE_EVENT_JOB_START, 0), name, "a");
+}
+
+/* Else it would go on without a payload where it may still run. */
+static void a_job_of_a_silent_worker_is_not_ended_before_that_is_buried(void **state) {
+  fixture *fx = *state;
+  collector *requests = accepting(fx);
+  pulse_worker *worker = NULL;
+  pulse_node *node = hold_a_job(fx, requests, &worker);
+  char id[27];
+  pulse_worker_get_id(worker, id, sizeof id);
+  const uint64_t routed = metrics_of(node).routed;
+  assert_ok(pulse_node_stop_job_wait(node, "a", 1, TS_DEADLINE_MS, fx_err()));
+  /* Of the two that have the job the router takes either. */
+  fx_until(
+      fx, metrics_of(node).held == 1 || (metrics_of(node).routed > routed &&
+                                         fx_redis_int(fx, "XLEN pulse:stream:worker:%s", id) == 0));
+  assert_int_equal(fx_redis_int(fx, "HEXISTS map:p:job-payloads:content a"), 1);
+  fx_redis(fx, "HDEL map:p:jobs:content %s", kSilent);
+  fx_redis(fx, "HINCRBY map:p:jobs:content =rev 1");
+  fx_until(fx, fx_redis_int(fx, "HEXISTS map:p:job-payloads:content a") == 0);
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START),
+                   col_count_kind(requests, PULSE_EVENT_JOB_STOP));
 }
 
 static void payloads_without_an_owner_are_started(void **state) {
@@ -870,6 +900,7 @@ int main(void) {
       BOTH_DRIVERS(what_was_not_answered_goes_back_once),
       BOTH_DRIVERS(answers_do_not_need_the_router),
       BOTH_DRIVERS(a_job_of_a_silent_worker_is_not_taken_before_that_is_buried),
+      BOTH_DRIVERS(a_job_of_a_silent_worker_is_not_ended_before_that_is_buried),
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_job_in_the_queue_is_not_put_there_again),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
