@@ -5,7 +5,8 @@
 #include "fixture.h"
 #include "vectors.h"
 
-/* --- texts without what differs from run to run ------------------------------------------------ */
+/* --- texts without what differs from run to run ------------------------------------------------
+ */
 
 enum { MAX_TEXT = 2048, MAX_EFFECTS = 256, MAX_NAMES = 64, ID_SIZE = 26 };
 
@@ -68,7 +69,8 @@ static void append_word(char *out, const char *word, size_t size, names *known) 
   out[at] = '\0';
 }
 
-/* --- effects: what peers can see of a node -------------------------------------------------------- */
+/* --- effects: what peers can see of a node
+ * -------------------------------------------------------- */
 
 /* "PUBLISH channel message", "XADD stream name payload", "XACK stream group id", "DEL stream". */
 typedef struct effect {
@@ -83,8 +85,8 @@ typedef struct effects {
 
 /* What is to be compared, and how. */
 typedef struct view {
-  names *known;      /* NULL: all ids are alike */
-  bool no_revisions; /* messages of maps without theirs */
+  names *known;               /* NULL: all ids are alike */
+  bool no_revisions;          /* messages of maps without theirs */
   const char *const *without; /* beginnings of what is left out; NULL-terminated */
 } view;
 
@@ -138,7 +140,8 @@ static void append_effect(effects *to, const vector_line *line, const view *how,
   added->step = step;
 }
 
-/* --- what was recorded ---------------------------------------------------------------------------- */
+/* --- what was recorded
+ * ---------------------------------------------------------------------------- */
 
 static size_t find_moment(const vectors *v, const char *name) {
   for (size_t i = 0; i < v->count; ++i) {
@@ -201,7 +204,8 @@ static void load(fixture *fx, const char *moment, int64_t age_ms) {
   vectors_free(v);
 }
 
-/* --- what we do ------------------------------------------------------------------------------------- */
+/* --- what we do
+ * ------------------------------------------------------------------------------------- */
 
 static ts_connection *start_monitor(fixture *fx) {
   ts_connection *monitor = ts_connection_open(fx->server);
@@ -301,7 +305,8 @@ static void check_same(const effects *ours, const effects *theirs, bool ordered)
   free(right);
 }
 
-/* --- nodes and workers -------------------------------------------------------------------------------- */
+/* --- nodes and workers
+ * -------------------------------------------------------------------------------- */
 
 /* Nothing happens by itself. */
 static pulse_node_options calm(void) {
@@ -350,14 +355,22 @@ static pulse_node_metrics metrics_of(pulse_node *node) {
   return m;
 }
 
-/* --- the same steps as in the recording ------------------------------------------------------------------ */
+/* `member` is what the node was joined with. */
+static void close_node(pulse_node *node, collector *member) {
+  assert_ok(pulse_node_close(node));
+  const ev *closed = col_wait(member, PULSE_EVENT_CLOSED, 0);
+  assert_int_equal(closed->status, PULSE_OK);
+  assert_int_equal(closed->id.ms, 0); /* all handlers have answered */
+}
+
+/* --- the same steps as in the recording
+ * ------------------------------------------------------------------ */
 
 static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
   fixture *fx = *state;
   static const char *const without[] = {
-      "PUBLISH map:stream:",      /* the routers' sink: tests of sinks */
-      "PUBLISH map:sink:",
-      "PUBLISH map:jobs:routing", /* of this engine only */
+      "PUBLISH map:stream:",                           /* the routers' sink: tests of sinks */
+      "PUBLISH map:sink:", "PUBLISH map:jobs:routing", /* of this engine only */
       NULL};
   static names our_names, their_names;
   static effects ours, theirs;
@@ -392,8 +405,8 @@ static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
 
 static void a_start_is_refused_as_recorded(void **state) {
   fixture *fx = *state;
-  static const char *const without[] = {"PUBLISH map:stream:", "PUBLISH map:sink:",
-                                        "PUBLISH map:jobs:routing", NULL};
+  static const char *const without[] = {
+      "PUBLISH map:stream:", "PUBLISH map:sink:", "PUBLISH map:jobs:routing", NULL};
   static names our_names, their_names;
   static effects ours, theirs;
   our_names.count = their_names.count = 0;
@@ -422,8 +435,8 @@ static const char *const kUnordered[] = {
     "PUBLISH map:stream:",
     "PUBLISH map:sink:",
     "PUBLISH map:jobs:routing",
-    "PUBLISH map:jobs:cleanup",              /* ours needs no lock: one script */
-    "PUBLISH map:jobs:jobs:updates set:",    /* ours may write many keys at once */
+    "PUBLISH map:jobs:cleanup",           /* ours needs no lock: one script */
+    "PUBLISH map:jobs:jobs:updates set:", /* ours may write many keys at once */
     "PUBLISH map:jobs:node-keepalive:updates set:",
     "PUBLISH map:jobs:worker-keepalive:updates set:",
     NULL};
@@ -449,11 +462,350 @@ static void the_dead_are_cleaned_up_as_recorded(void **state) {
   ts_connection_free(monitor);
 }
 
+/* --- leaving, and the end
+ * ------------------------------------------------------------------------------ */
+
+/* What a node of the Go library gets that comes now: new events, and those that were left unacked
+ * for its grace period. */
+static size_t read_as_go_node(fixture *fx, const char *const *keys, size_t count) {
+  size_t found = 0;
+  fx_redis(fx, "XREADGROUP GROUP events go COUNT 100 STREAMS pulse:stream:jobs:pool >");
+  const ts_reply *left = fx_redis(fx, "XPENDING pulse:stream:jobs:pool events - + 100");
+  for (size_t i = 0; i < ts_reply_size(left); ++i) {
+    const ts_reply *entry = ts_reply_at(left, i);
+    const char *id = ts_reply_text(ts_reply_at(entry, 0));
+    if (!ts_reply_equals(ts_reply_at(entry, 1), "go")) {
+      assert_int_equal(fx_redis_int(fx, "XCLAIM pulse:stream:jobs:pool events go 300 %s", id), 1);
+    }
+    const ts_reply *event =
+        ts_reply_at(fx_redis(fx, "XRANGE pulse:stream:jobs:pool %s %s", id, id), 0);
+    const ts_reply *payload = ts_reply_field(ts_reply_at(event, 1), "p");
+    for (size_t k = 0; k < count; ++k) {
+      if (memcmp(ts_reply_text(payload) + 4, keys[k], strlen(keys[k])) == 0) ++found;
+    }
+    assert_int_equal(ts_reply_text(payload)[ts_reply_size(payload) - 1], 1); /* requeued */
+  }
+  return found == ts_reply_size(left) ? found : 0;
+}
+
+static void a_node_leaves_as_recorded(void **state) {
+  fixture *fx = *state;
+  static effects ours, theirs;
+  static const char *const without[] = {
+      "PUBLISH map:stream:",
+      "PUBLISH map:sink:",
+      "PUBLISH map:jobs:jobs:updates set:",
+      "PUBLISH map:jobs:node-keepalive:updates", /* Go leaves the entry to others */
+      "PUBLISH map:jobs:worker-keepalive:updates set:",
+      "XADD pulse:stream:worker:", /* our router may not have read yet that its worker leaves */
+      "XACK ",                     /* of what came before */
+      NULL};
+  static const char *const keys[] = {"job1", "job2", "job3"};
+  const view how = {NULL, true, without};
+  pulse_node_options options = quick();
+  options.worker_ttl_ms = 600000;
+  collector *member = fx_collector(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, member);
+  fx_worker(fx, node, NULL, accepting(fx));
+  for (int i = 1; i < 4; ++i) {
+    char payload[16];
+    snprintf(payload, sizeof payload, "payload %d", i);
+    assert_int_equal(dispatch(fx, node, keys[i - 1], payload), PULSE_OK);
+  }
+  fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0 && metrics_of(node).unanswered == 0 &&
+                   fx_redis_int(fx, "HLEN map:jobs:pending-jobs:content") == 2);
+  ts_connection *monitor = start_monitor(fx);
+  close_node(node, member);
+  monitored_effects(fx, monitor, &how, &ours);
+  recorded_effects("first node killed, its jobs moved", "second node closed", &how, &theirs);
+  check_same(&ours, &theirs, false);
+  ts_connection_free(monitor);
+  for (int i = 1; i < 4; ++i) {
+    char payload[16];
+    snprintf(payload, sizeof payload, "payload %d", i);
+    assert_true(fx_redis_is(fx, payload, "HGET map:jobs:job-payloads:content job%d", i));
+  }
+  assert_true(fx_redis_is(fx, "del", "HGET map:jobs:jobs:content =kind"));
+  for (const char *const *map = (const char *const[]){"jobs", "workers", "worker-keepalive", NULL};
+       *map != NULL; ++map) {
+    assert_int_equal(fx_redis_int(fx, "HLEN map:jobs:%s:content", *map), 2);
+  }
+  assert_int_equal(read_as_go_node(fx, keys, 3), 3);
+}
+
+/* Keys of the pool and what their maps say of themselves. */
+static void describe_keys(fixture *fx, char *out) {
+  const ts_reply *keys = fx_redis(fx, "KEYS *");
+  size_t count = 0;
+  const char *sorted[64];
+  for (size_t i = 0; i < ts_reply_size(keys); ++i) {
+    const char *key = ts_reply_text(ts_reply_at(keys, i));
+    if (strncmp(key, "map:sink:", 9) == 0) continue;        /* of all pools */
+    if (strstr(key, ":routing:") != NULL) continue;         /* of this engine only */
+    if (fx_redis_int(fx, "PTTL %s", key) >= 0) continue;    /* goes by itself */
+    if (strncmp(key, "pulse:stream:jobs:node:", 23) == 0) { /* Go leaves those of clients */
+      assert_true(strncmp(key + 23, "01M83", 5) == 0);
+      continue;
+    }
+    size_t at = count++;
+    for (; at > 0 && strcmp(sorted[at - 1], key) > 0; --at) sorted[at] = sorted[at - 1];
+    sorted[at] = key;
+  }
+  out[0] = '\0';
+  for (size_t i = 0; i < count; ++i) {
+    const ts_reply *kind = fx_redis(fx, "HGET %s =kind", sorted[i]);
+    const int64_t fields = fx_redis_int(fx, "HLEN %s", sorted[i]);
+    sprintf(out + strlen(out), "%s %s %d\n", sorted[i], ts_reply_text(kind), (int)fields);
+  }
+}
+
+static void a_pool_is_shut_down_as_recorded(void **state) {
+  fixture *fx = *state;
+  static effects ours, theirs;
+  static const char *const without[] = {
+      "PUBLISH map:sink:", "PUBLISH map:stream:jobs:pool:sinks:updates set:",
+      "PUBLISH map:jobs:routing", /* of this engine only */
+      "PUBLISH map:jobs:node-keepalive:updates set:",
+      /* Go finds these destroyed already when it comes to take them away. */
+      "PUBLISH map:jobs:node-keepalive:updates del:", "PUBLISH map:jobs:workers:updates del:",
+      "PUBLISH map:jobs:worker-keepalive:updates del:",
+      "DEL pulse:stream:jobs:pool", /* ours with more keys */
+      "XACK ",                      /* of what came before */
+      "DEL map:", NULL};
+  const view how = {NULL, true, without};
+  static char left[MAX_TEXT], recorded[MAX_TEXT];
+  const pulse_node_options options = calm();
+  collector *requests = accepting(fx), *member = fx_collector(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, member);
+  fx_worker(fx, node, NULL, requests);
+  assert_int_equal(dispatch(fx, node, "good", "y"), PULSE_OK);
+  fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0 && metrics_of(node).unanswered == 0 &&
+                   fx_redis_int(fx, "HLEN map:jobs:pending-jobs:content") == 2);
+  ts_connection *monitor = start_monitor(fx);
+  pulse_node *asking = fx_node(fx, "jobs", &options, NULL);
+  collector *done = fx_collector(fx);
+  assert_ok(pulse_node_shutdown(asking, col_target(done, 0), NULL, fx_err()));
+  assert_int_equal(col_wait(done, PULSE_EVENT_POOL_SHUT_DOWN, 0)->count, 0);
+  assert_int_equal(col_wait(member, PULSE_EVENT_CLOSED, 0)->status, PULSE_ERR_SHUTTING_DOWN);
+  assert_int_equal(col_wait(requests, PULSE_EVENT_JOB_STOP, 0)->state, PULSE_STOP_SHUTDOWN);
+  monitored_effects(fx, monitor, &how, &ours);
+  recorded_effects("one refused, one running", "after shutdown", &how, &theirs);
+  check_same(&ours, &theirs, false);
+  ts_connection_free(monitor);
+  describe_keys(fx, left);
+  fx_redis(fx, "FLUSHALL");
+  load(fx, "after shutdown", 0);
+  describe_keys(fx, recorded);
+  assert_string_equal(left, recorded);
+}
+
+/* --- what peers left at any moment
+ * ------------------------------------------------------------------------ */
+
+typedef struct left {
+  const char *moment;
+  const char *jobs; /* that run in the end */
+  int forgotten;    /* streams that nobody can know of */
+} left;
+
+static const left kWhileDispatching[] = {
+    {"one node, two workers", "", 0},
+    {"dispatch: guarded", "", 0},
+    {"dispatch: queued", "job0", 0},
+    {"dispatch: read", "job0", 0},
+    {"dispatch: forwarded", "job0", 0},
+    {"dispatch: listed", "job0", 0},
+    {"dispatch: recorded", "job0", 0},
+    {"dispatch: answered", "job0", 0},
+    {"dispatch: told", "job0", 0},
+    {"dispatch: acked", "job0", 0},
+    {"dispatch: done", "job0", 0},
+    /* Nobody was told that it was refused: it is asked for again. */
+    {"refusal: recorded", "bad1", 0},
+    {"refusal: off the list", "bad1", 0},
+    {"refusal: removed", "bad1", 0},
+    {"refusal: done", "", 0},
+    {NULL, NULL, 0},
+};
+
+static const left kWhileRunning[] = {
+    {"four jobs", "job0 job1 job2 job3", 0},
+    {"notification: queued", "job0 job1 job2 job3", 0},
+    {"stop: queued", "job1 job2 job3", 0},
+    {"stop: forwarded", "job1 job2 job3", 0},
+    {"stop: off the list", "job1 job2 job3", 0},
+    {"stop: recorded", "job1 job2 job3", 0},
+    {"job0 stopped", "job1 job2 job3", 0},
+    {"second node joined, jobs rebalanced", "job1 job2 job3", 0},
+    {"one refused, one running", "good", 0},
+    {NULL, NULL, 0},
+};
+
+static const left kWhileMoving[] = {
+    {"clean-up: locked", "job1 job2 job3", 0},
+    {"clean-up: one job requeued", "job1 job2 job3", 0},
+    {"clean-up: jobs requeued", "job1 job2 job3", 0},
+    {"clean-up: off the list of workers", "job1 job2 job3", 0},
+    {"clean-up: unlocked", "job1 job2 job3", 0},
+    {"clean-up: off the list of owners", "job1 job2 job3", 1},
+    {"first node killed, its jobs moved", "job1 job2 job3", 0},
+    {NULL, NULL, 0},
+};
+
+static const left kWhileClosing[] = {
+    {"close: stream removed", "job1 job2 job3", 0},
+    {"close: marked", "job1 job2 job3", 0},
+    {"close: one job requeued", "job1 job2 job3", 0},
+    {"close: jobs requeued", "job1 job2 job3", 0},
+    {"close: off the list of workers", "job1 job2 job3", 0},
+    {"second node closed", "job1 job2 job3", 0},
+    {"after shutdown", "", 2},
+    {NULL, NULL, 0},
+};
+
+static size_t word_count(const char *text) {
+  size_t count = text[0] != '\0';
+  for (const char *at = text; (at = strchr(at, ' ')) != NULL; ++at) ++count;
+  return count;
+}
+
+/* NULL when a map holds exactly this key (NULL: none), else what is wrong. */
+static const char *only_key(fixture *fx, const char *map, const char *key) {
+  static char wrong[128];
+  ts_reply *fields = ts_commandf(fx->server, "HKEYS map:%s:content", map);
+  size_t found = 0;
+  bool ours = key == NULL;
+  for (size_t i = 0; i < ts_reply_size(fields); ++i) {
+    const char *field = ts_reply_text(ts_reply_at(fields, i));
+    if (field[0] == '=') continue;
+    ++found;
+    ours = ours || (key != NULL && strcmp(field, key) == 0);
+  }
+  ts_reply_free(fields);
+  snprintf(wrong, sizeof wrong, "the map %s", map);
+  return ours && found == (key != NULL) ? NULL : wrong;
+}
+
+/* NULL when nothing but our node and its worker with these jobs is there. */
+static const char *unsettled(fixture *fx, const left *l, const char *node, const char *worker) {
+  static char wrong[128];
+  const size_t jobs = word_count(l->jobs);
+  const struct {
+    const char *map, *key;
+  } maps[] = {{"jobs:node-keepalive", node},
+              {"jobs:workers", worker},
+              {"jobs:worker-keepalive", worker},
+              {"jobs:jobs", jobs == 0 ? NULL : worker},
+              {"jobs:cleanup", NULL},
+              {"jobs:pending-jobs", NULL},
+              {"stream:jobs:pool:sinks", "events"}};
+  for (size_t i = 0; i < sizeof maps / sizeof maps[0]; ++i) {
+    const char *other = only_key(fx, maps[i].map, maps[i].key);
+    if (other != NULL) return other;
+  }
+  char list[128] = "", keys[128];
+  snprintf(keys, sizeof keys, "%s", l->jobs);
+  size_t there = 0;
+  for (char *key = strtok(keys, " "); key != NULL; key = strtok(NULL, " ")) {
+    there += (size_t)fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content %s", key);
+  }
+  ts_reply *payloads = ts_commandf(fx->server, "HKEYS map:jobs:job-payloads:content");
+  size_t all = 0;
+  for (size_t i = 0; i < ts_reply_size(payloads); ++i) {
+    all += ts_reply_text(ts_reply_at(payloads, i))[0] != '=';
+  }
+  ts_reply_free(payloads);
+  if (there != jobs || all != jobs) return "the payloads";
+  ts_reply *owned = ts_commandf(fx->server, "HGET map:jobs:jobs:content %s", worker);
+  snprintf(list, sizeof list, "%s", ts_reply_text(owned));
+  ts_reply_free(owned);
+  snprintf(keys, sizeof keys, "%s", l->jobs);
+  for (char *key = strtok(keys, " "); key != NULL; key = strtok(NULL, " ")) {
+    char quoted[32];
+    snprintf(quoted, sizeof quoted, "\"%s\"", key);
+    if (strstr(list, quoted) == NULL) return "the list of jobs";
+  }
+  if (fx_pending(fx, "jobs:pool", "events") != 0) return "pending events";
+  if (fx_redis_int(fx, "XINFO CONSUMERS pulse:stream:jobs:pool events") != 1) return "consumers";
+  ts_reply *streams = ts_commandf(fx->server, "KEYS pulse:stream:*");
+  const int count = (int)ts_reply_size(streams);
+  ts_reply_free(streams);
+  snprintf(wrong, sizeof wrong, "%d streams", count);
+  return count == 3 + l->forgotten ? NULL : wrong; /* the pool's, the node's, the worker's */
+}
+
+static size_t count_named(collector *c, pulse_event_kind kind, const char *name) {
+  size_t count = 0;
+  const ev *e;
+  for (size_t i = 0; (e = col_find(c, kind, i)) != NULL; ++i) count += strcmp(e->name, name) == 0;
+  return count;
+}
+
+static void take_over(fixture *fx, const left *l, int64_t age_ms) {
+  fx_redis(fx, "FLUSHALL");
+  load(fx, l->moment, age_ms);
+  const pulse_node_options options = quick();
+  collector *requests = accepting(fx), *member = fx_collector(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, member);
+  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  char node_id[27], worker_id[27];
+  pulse_node_get_id(node, node_id, sizeof node_id);
+  pulse_worker_get_id(worker, worker_id, sizeof worker_id);
+  const int64_t end = ts_now_ms() + TS_DEADLINE_MS / 3;
+  const char *wrong;
+  while ((wrong = unsettled(fx, l, node_id, worker_id)) != NULL ||
+         pulse_worker_job_count(worker) != word_count(l->jobs)) {
+    if (ts_now_ms() > end) fail_msg("\"%s\": %s", l->moment, wrong == NULL ? "jobs" : wrong);
+    fx_pump(fx);
+  }
+  for (const char *const *key =
+           (const char *const[]){"job0", "job1", "job2", "job3", "bad1", "good", NULL};
+       *key != NULL; ++key) {
+    const size_t starts = count_named(requests, PULSE_EVENT_JOB_START, *key);
+    const size_t stops = count_named(requests, PULSE_EVENT_JOB_STOP, *key);
+    const bool runs = strstr(l->jobs, *key) != NULL;
+    if (runs ? starts != 1 || stops != 0 : starts != stops || starts > 1) {
+      fail_msg("\"%s\": %s was started %zu times, and stopped %zu times", l->moment, *key, starts,
+               stops);
+    }
+  }
+  /* What was told to Go nodes went nowhere; the pool goes on. */
+  assert_int_equal(dispatch(fx, node, "more", "x"), PULSE_OK);
+  close_node(node, member);
+}
+
+/* All nodes of the Go library were killed, and ours comes ten seconds later. */
+static void take_over_all(fixture *fx, const left *list) {
+  for (; list->moment != NULL; ++list) take_over(fx, list, 10000);
+}
+
+static void a_pool_that_was_left_while_dispatching_goes_on(void **state) {
+  take_over_all(*state, kWhileDispatching);
+}
+
+static void a_pool_that_was_left_while_jobs_ran_goes_on(void **state) {
+  take_over_all(*state, kWhileRunning);
+}
+
+static void a_pool_that_was_left_while_jobs_moved_goes_on(void **state) {
+  take_over_all(*state, kWhileMoving);
+}
+
+static void a_pool_that_was_left_while_closing_goes_on(void **state) {
+  take_over_all(*state, kWhileClosing);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(jobs_are_dispatched_told_and_stopped_as_recorded),
       BOTH_DRIVERS(a_start_is_refused_as_recorded),
       BOTH_DRIVERS(the_dead_are_cleaned_up_as_recorded),
+      BOTH_DRIVERS(a_node_leaves_as_recorded),
+      BOTH_DRIVERS(a_pool_is_shut_down_as_recorded),
+      BOTH_DRIVERS(a_pool_that_was_left_while_dispatching_goes_on),
+      BOTH_DRIVERS(a_pool_that_was_left_while_jobs_ran_goes_on),
+      BOTH_DRIVERS(a_pool_that_was_left_while_jobs_moved_goes_on),
+      BOTH_DRIVERS(a_pool_that_was_left_while_closing_goes_on),
   };
   return cmocka_run_group_tests_name("pool_wire", tests, fx_group_setup, fx_group_teardown);
 }
