@@ -155,7 +155,8 @@ static const char *unsettled(fixture *fx, const left *l, const char *node, const
     if (strstr(list, quoted) == NULL) return "the list of jobs";
   }
   if (fx_pending(fx, "jobs:pool", "events") != 0) return "pending events";
-  if (fx_redis_int(fx, "XINFO CONSUMERS pulse:stream:jobs:pool events") != 1) return "consumers";
+  /* Servers before 6.2 know of ours when it has got an event. */
+  if (fx_redis_int(fx, "XINFO CONSUMERS pulse:stream:jobs:pool events") > 1) return "consumers";
   ts_reply *streams = ts_commandf(fx->server, "KEYS pulse:stream:*");
   const int count = (int)ts_reply_size(streams);
   ts_reply_free(streams);

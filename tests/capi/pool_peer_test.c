@@ -5,7 +5,7 @@
 static const char kGoNode[] = "01M83VSCR6SKTSQ87JMRBGHBAF"; /* of "one node, two workers" */
 static const char kGoWorkers[2][27] = {"01M83VSCS3GK8JREXRDK1J0KZR", "01M83VSCS41RYHA8J20A1WEA95"};
 
-/* --- messages -------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------------------ */
 
 typedef struct bytes {
   char data[512];
@@ -66,8 +66,7 @@ static bytes envelope(const char *sender, bytes message) {
   return b;
 }
 
-/* --- what a Go peer does
- * --------------------------------------------------------------------------- */
+/* --- what a Go peer does ------------------------------------------------------------- */
 
 static void publish(fixture *fx, const char *map, const char *kind, const char *key,
                     const char *value) {
@@ -136,8 +135,7 @@ static bytes without_creation(bytes b) {
   return b;
 }
 
-/* --- our side
- * ------------------------------------------------------------------------------------------ */
+/* --- our side ------------------------------------------------------------------------ */
 
 /* Nobody is taken for dead. */
 static pulse_node *calm_node(fixture *fx, collector *to) {
@@ -166,8 +164,7 @@ static void worker_stream(pulse_worker *worker, char *stream, size_t size) {
   snprintf(stream, size, "worker:%s", id);
 }
 
-/* --- our router, their worker
- * ----------------------------------------------------------------------------- */
+/* --- our router, their worker -------------------------------------------------------- */
 
 static void a_go_worker_gets_what_it_knows(void **state) {
   fixture *fx = *state;
@@ -213,12 +210,11 @@ static void a_go_worker_gets_what_it_knows(void **state) {
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0);
 }
 
-/* --- their router, our worker
- * ----------------------------------------------------------------------------- */
+/* --- their router, our worker -------------------------------------------------------- */
 
 static void our_worker_answers_a_go_router(void **state) {
   fixture *fx = *state;
-  pool_load(fx, "four jobs", 0);
+  pool_load(fx, "one node, two workers", 0);
   collector *requests = fx_collector(fx);
   pulse_node *node = calm_node(fx, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
@@ -227,15 +223,20 @@ static void our_worker_answers_a_go_router(void **state) {
   pulse_worker_get_id(worker, id, sizeof id);
   worker_stream(worker, stream, sizeof stream);
   snprintf(router, sizeof router, "jobs:node:%s", kGoNode);
+  bytes init = {.size = 0};
+  put(&init, dispatcher, strlen(dispatcher));
+  char told[64];
+  snprintf(told, sizeof told, "jobs:node:%s", dispatcher);
+  go_add(fx, told, "i", init);
   size_t answers = (size_t)fx_redis_int(fx, "XLEN pulse:stream:%s", router);
-  const int64_t told = fx_redis_int(fx, "XLEN pulse:stream:jobs:node:%s", dispatcher);
 
-  const bytes start = envelope(kGoNode, job_message("job7", dispatcher, "payload 7", 0));
+  /* Of three workers it is ours that has these two. */
+  const bytes start = envelope(kGoNode, job_message("job1", dispatcher, "payload 1", 0));
   char event[32];
   snprintf(event, sizeof event, "%s", go_add(fx, stream, "j", start));
   const ev *e = col_wait(requests, PULSE_EVENT_JOB_START, 0);
-  assert_text(e, name, "job7");
-  assert_text(e, payload, "payload 7");
+  assert_text(e, name, "job1");
+  assert_text(e, payload, "payload 1");
   assert_int_equal(pulse_job_requeued(e->job), 0);
   assert_int_equal(pulse_job_created_ns(e->job), INT64_C(1795426136886577005));
   assert_ok(pulse_job_started(e->job, PULSE_OK, NULL, 0));
@@ -248,7 +249,7 @@ static void our_worker_answers_a_go_router(void **state) {
   check_bytes(got, envelope(id, ack_message(event, "")));
 
   snprintf(event, sizeof event, "%s",
-           go_add(fx, stream, "n", envelope(kGoNode, notification_message("job7", "wake up"))));
+           go_add(fx, stream, "n", envelope(kGoNode, notification_message("job1", "wake up"))));
   e = col_wait(requests, PULSE_EVENT_JOB_NOTIFY, 0);
   assert_text(e, payload, "wake up");
   assert_ok(pulse_job_notified(e->job, PULSE_OK, NULL, 0));
@@ -256,27 +257,27 @@ static void our_worker_answers_a_go_router(void **state) {
   check_bytes(got, envelope(id, ack_message(event, "")));
 
   snprintf(event, sizeof event, "%s",
-           go_add(fx, stream, "s", envelope(kGoNode, key_message("job7"))));
+           go_add(fx, stream, "s", envelope(kGoNode, key_message("job1"))));
   e = col_wait(requests, PULSE_EVENT_JOB_STOP, 0);
   assert_ok(pulse_job_stopped(e->job, PULSE_OK, NULL, 0));
   read_event(fx, router, answers++, "a", &got);
   check_bytes(got, envelope(id, ack_message(event, "")));
   assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:jobs:content %s", id), 0);
-  assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content job7"), 0);
+  assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content job1"), 0);
 
   /* As Go nodes of old wrote it. */
   snprintf(event, sizeof event, "%s",
-           go_add(fx, stream, "j", envelope(kGoNode, job_message("job8", dispatcher, "", OLD))));
+           go_add(fx, stream, "j", envelope(kGoNode, job_message("job3", dispatcher, "", OLD))));
   e = col_wait(requests, PULSE_EVENT_JOB_START, 1);
-  assert_text(e, name, "job8");
+  assert_text(e, name, "job3");
   assert_int_equal(pulse_job_requeued(e->job), 0);
-  assert_ok(pulse_job_started(e->job, PULSE_ERR_INVALID, "told to fail job8", 17));
+  assert_ok(pulse_job_started(e->job, PULSE_ERR_INVALID, "told to fail job3", 17));
   read_event(fx, router, answers++, "a", &got);
-  check_bytes(got, envelope(id, ack_message(event, "told to fail job8")));
-  assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content job8"), 0);
+  check_bytes(got, envelope(id, ack_message(event, "told to fail job3")));
+  assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content job3"), 0);
 
   /* It is the router who tells the dispatcher. */
-  assert_int_equal(fx_redis_int(fx, "XLEN pulse:stream:jobs:node:%s", dispatcher), told);
+  assert_int_equal(fx_redis_int(fx, "XLEN pulse:stream:%s", told), 1);
 }
 
 /* In the queue: from there our router takes it. */
@@ -301,8 +302,7 @@ static void a_job_of_an_old_go_node_is_started(void **state) {
   check_bytes(got, ack_message(event, ""));
 }
 
-/* --- jobs move between us
- * ------------------------------------------------------------------------------------ */
+/* --- jobs move between us ------------------------------------------------------------ */
 
 static void jobs_move_to_go_workers_and_back(void **state) {
   fixture *fx = *state;
@@ -379,8 +379,7 @@ static void jobs_move_to_go_workers_and_back(void **state) {
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0);
 }
 
-/* --- they shut the pool down
- * --------------------------------------------------------------------------------- */
+/* --- they shut the pool down --------------------------------------------------------- */
 
 static void a_go_node_shuts_the_pool_down(void **state) {
   fixture *fx = *state;

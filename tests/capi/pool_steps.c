@@ -60,8 +60,7 @@ static void append_word(char *out, const char *word, size_t size, pool_names *kn
   out[at] = '\0';
 }
 
-/* --- effects: what peers can see of a node
- * -------------------------------------------------------- */
+/* --- effects: what peers can see of a node ------------------------------------------- */
 
 /* A message without its last part. */
 static size_t without_revision(const char *message, size_t size) {
@@ -114,8 +113,7 @@ static void append_effect(pool_effects *to, const vector_line *line, const pool_
   added->step = step;
 }
 
-/* --- what was recorded
- * ---------------------------------------------------------------------------- */
+/* --- what was recorded --------------------------------------------------------------- */
 
 static size_t find_moment(const vectors *v, const char *name) {
   for (size_t i = 0; i < v->count; ++i) {
@@ -178,7 +176,7 @@ void pool_load(fixture *fx, const char *moment, int64_t age_ms) {
   vectors_free(v);
 }
 
-/* --- what we do ------------------------------------------------------------------------------- */
+/* --- what we do ---------------------------------------------------------------------- */
 
 ts_connection *pool_monitor(fixture *fx) {
   ts_connection *monitor = ts_connection_open(fx->server);

@@ -1,8 +1,7 @@
 /* What nodes of a pool write and publish, step by step against the recordings of Go peers. */
 #include "pool_steps.h"
 
-/* --- nodes and workers
- * -------------------------------------------------------------------------------- */
+/* --- nodes and workers --------------------------------------------------------------- */
 
 /* Nothing happens by itself. */
 static pulse_node_options calm(void) {
@@ -59,8 +58,7 @@ static void close_node(pulse_node *node, collector *member) {
   assert_int_equal(closed->id.ms, 0); /* all handlers have answered */
 }
 
-/* --- the same steps as in the recording
- * ------------------------------------------------------------------ */
+/* --- the same steps as in the recording ---------------------------------------------- */
 
 static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
   fixture *fx = *state;
@@ -160,8 +158,7 @@ static void the_dead_are_cleaned_up_as_recorded(void **state) {
   ts_connection_free(monitor);
 }
 
-/* --- leaving, and the end
- * ------------------------------------------------------------------------------ */
+/* --- leaving, and the end ------------------------------------------------------------ */
 
 /* What a node of the Go library gets that comes now: new events, and those that were left unacked
  * for its grace period. */
