@@ -164,11 +164,20 @@ static const char *unsettled(fixture *fx, const left *l, const char *node, const
   return count == 3 + l->forgotten ? NULL : wrong; /* the pool's, the node's, the worker's */
 }
 
-static size_t count_named(collector *c, pulse_event_kind kind, const char *name) {
-  size_t count = 0;
-  const ev *e;
-  for (size_t i = 0; (e = col_find(c, kind, i)) != NULL; ++i) count += strcmp(e->name, name) == 0;
-  return count;
+/* Whether a job runs by what its handler was told: never started while it runs, or stopped while it
+ * does not.  A process that is slow may hold the dead for alive, and move jobs to and fro. */
+static bool runs(collector *c, const char *key, const char *moment) {
+  bool running = false;
+  for (size_t i = 0; i < col_count(c); ++i) {
+    const ev *e = col_at(c, i);
+    if (e->kind != PULSE_EVENT_JOB_START && e->kind != PULSE_EVENT_JOB_STOP) continue;
+    if (strcmp(e->name, key) != 0) continue;
+    if (running == (e->kind == PULSE_EVENT_JOB_START)) {
+      fail_msg("\"%s\": %s was %s twice", moment, key, running ? "started" : "stopped");
+    }
+    running = !running;
+  }
+  return running;
 }
 
 static void take_over(fixture *fx, const left *l, int64_t age_ms) {
@@ -181,7 +190,7 @@ static void take_over(fixture *fx, const left *l, int64_t age_ms) {
   char node_id[27], worker_id[27];
   pulse_node_get_id(node, node_id, sizeof node_id);
   pulse_worker_get_id(worker, worker_id, sizeof worker_id);
-  const int64_t end = ts_now_ms() + TS_DEADLINE_MS / 3;
+  const int64_t end = ts_now_ms() + TS_DEADLINE_MS;
   const char *wrong;
   while ((wrong = unsettled(fx, l, node_id, worker_id)) != NULL ||
          pulse_worker_job_count(worker) != word_count(l->jobs)) {
@@ -191,12 +200,9 @@ static void take_over(fixture *fx, const left *l, int64_t age_ms) {
   for (const char *const *key =
            (const char *const[]){"job0", "job1", "job2", "job3", "bad1", "good", NULL};
        *key != NULL; ++key) {
-    const size_t starts = count_named(requests, PULSE_EVENT_JOB_START, *key);
-    const size_t stops = count_named(requests, PULSE_EVENT_JOB_STOP, *key);
-    const bool runs = strstr(l->jobs, *key) != NULL;
-    if (runs ? starts != 1 || stops != 0 : starts != stops || starts > 1) {
-      fail_msg("\"%s\": %s was started %zu times, and stopped %zu times", l->moment, *key, starts,
-               stops);
+    const bool expected = strstr(l->jobs, *key) != NULL;
+    if (runs(requests, *key, l->moment) != expected) {
+      fail_msg("\"%s\": %s %s", l->moment, *key, expected ? "does not run" : "runs");
     }
   }
   /* What was told to Go nodes went nowhere; the pool goes on. */

@@ -3,6 +3,8 @@
 
 /* --- nodes and workers --------------------------------------------------------------- */
 
+enum { kGraceMs = 5000 };
+
 /* Nothing happens by itself. */
 static pulse_node_options calm(void) {
   pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
@@ -13,10 +15,8 @@ static pulse_node_options calm(void) {
 
 /* The dead are noticed soon. */
 static pulse_node_options quick(void) {
-  pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
-  options.worker_ttl_ms = 500;
-  options.ack_grace_ms = 300;
-  options.job_sink_block_ms = 200;
+  pulse_node_options options = calm();
+  options.worker_ttl_ms = 2000;
   return options;
 }
 
@@ -170,7 +170,8 @@ static size_t read_as_go_node(fixture *fx, const char *const *keys, size_t count
     const ts_reply *entry = ts_reply_at(left, i);
     const char *id = ts_reply_text(ts_reply_at(entry, 0));
     if (!ts_reply_equals(ts_reply_at(entry, 1), "go")) {
-      assert_int_equal(fx_redis_int(fx, "XCLAIM pulse:stream:jobs:pool events go 300 %s", id), 1);
+      assert_int_equal(
+          fx_redis_int(fx, "XCLAIM pulse:stream:jobs:pool events go %d %s", kGraceMs, id), 1);
     }
     const ts_reply *event =
         ts_reply_at(fx_redis(fx, "XRANGE pulse:stream:jobs:pool %s %s", id, id), 0);
@@ -197,8 +198,8 @@ static void a_node_leaves_as_recorded(void **state) {
       NULL};
   static const char *const keys[] = {"job1", "job2", "job3"};
   const pool_view how = {NULL, true, without};
-  pulse_node_options options = quick();
-  options.worker_ttl_ms = 600000;
+  pulse_node_options options = calm();
+  options.ack_grace_ms = kGraceMs;
   collector *member = fx_collector(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, member);
   fx_worker(fx, node, NULL, accepting(fx));
