@@ -421,7 +421,7 @@ pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options*
     if (!problem.ok()) return problem;
     auto core = make_ref<PoolWorker>(node->core, starts, std::move(to));
     auto handle = make_ref<pulse_worker>(Ref<pulse_node>::share(node), core);
-    problem = node->core->add_worker(std::move(core));
+    problem = add_or_forget(*core, [&] { return node->core->add_worker(core); });
     if (problem.ok()) *worker = handle.release();
     return problem;
   });

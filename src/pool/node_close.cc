@@ -55,7 +55,12 @@ void PoolNode::depart_if_done() {
   flush_answered();
   if (forwarding_ > 0 && engine_->server_is_ready()) return;  // answers of ours are under way
   phase_ = Phase::departing;
-  depart();
+  try {
+    depart();
+  } catch (const std::bad_alloc&) {
+    phase_ = Phase::leaving;  // the next tick tries again
+    throw;
+  }
 }
 
 void PoolNode::depart() {
@@ -141,14 +146,20 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
     w.arg(kRouters);
     w.arg(static_cast<int64_t>(std::size(maps)));
   };
-  destroying_ = true;
-  send(&scripts::pool_destroy, true, std::move(format), [this](const Error& error, Reply*) {
+  auto done = [this](const Error& error, Reply*) {
     if (!error.ok() && engine_->server_is_ready() && phase_ != Phase::closed) {
       destroying_ = false;
       return;  // the next tick tries again
     }
     end(close_error_);
-  });
+  };
+  destroying_ = true;
+  try {
+    send(&scripts::pool_destroy, true, std::move(format), std::move(done));
+  } catch (const std::bad_alloc&) {
+    destroying_ = false;
+    throw;
+  }
 }
 
 }  // namespace pulseengine
