@@ -152,10 +152,6 @@ void PoolNode::joined(Reply* reply) {
 
 void PoolNode::forget_ended() noexcept {
   auto ended = [](const auto& object) { return object && object->closed(); };
-  for (Ref<ReplicatedMap>* map :
-       {&shutdown_, &node_beats_, &workers_map_, &worker_beats_, &cleanup_, &jobs_, &payloads_}) {
-    if (ended(*map)) *map = nullptr;
-  }
   watches_.erase(std::remove_if(watches_.begin(), watches_.end(), ended), watches_.end());
   if (ended(reader_)) reader_ = nullptr;
   if (sink_ && sink_->withdrawn()) sink_ = nullptr;
@@ -179,7 +175,7 @@ void PoolNode::open_all() {
   watch(worker_beats_, ":worker-keepalive");
   watch(cleanup_, ":cleanup");
   watch(jobs_, ":jobs");
-  if (!payloads_) payloads_ = open_map(":job-payloads");
+  open_map(payloads_, ":job-payloads");
   if (!sink_) {
     SinkConfig sink;
     sink.start = oldest;
@@ -198,15 +194,25 @@ MapConfig PoolNode::map_config() const {
   return config;
 }
 
-Ref<ReplicatedMap> PoolNode::open_map(std::string_view suffix) {
-  Ref<ReplicatedMap> map;
-  (void)ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), map_config(),
-                            internal_target(on_map_state, this), &map);
-  return map;
+void PoolNode::open_map(Ref<ReplicatedMap>& map, std::string_view suffix) {
+  if (map && !map->closed()) return;
+  Ref<ReplicatedMap> opened;
+  Error error = ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), map_config(),
+                                    internal_target(on_map_state, this), &opened);
+  if (error.ok()) map = std::move(opened);
+}
+
+// Of the jobs and their payloads it is not known whether they have begun when the node runs.
+bool PoolNode::jobs_ended() const {
+  if (!jobs_ || !payloads_) return false;  // client_only
+  return jobs_->closed() || payloads_->closed() ||
+         std::none_of(watches_.begin(), watches_.end(), [this](const Ref<MapWatch>& watch) {
+           return &watch->map() == jobs_.get() && !watch->closed();
+         });
 }
 
 void PoolNode::watch(Ref<ReplicatedMap>& map, std::string_view suffix) {
-  if (!map) map = open_map(suffix);
+  open_map(map, suffix);
   if (!map) return;
   for (const Ref<MapWatch>& watch : watches_) {
     if (&watch->map() == map.get()) return;
@@ -440,9 +446,7 @@ void PoolNode::tick() {
         beat(now);
       }
     }
-    // Of what else is open it is known that it has begun.
-    const bool no_payloads = phase_ == Phase::running && payloads_ && payloads_->closed();
-    if (phase_ == Phase::syncing || no_payloads) open_all();
+    if (phase_ == Phase::syncing || (phase_ == Phase::running && jobs_ended())) open_all();
   }
   check_ready();
   sweep_dispatches();

@@ -168,7 +168,8 @@ class PoolNode final : public Child, TurnHook {
   void ask_to_join();
   void joined(Reply* reply);
   void open_all();
-  Ref<ReplicatedMap> open_map(std::string_view suffix);
+  void open_map(Ref<ReplicatedMap>& map, std::string_view suffix);
+  bool jobs_ended() const;
   void watch(Ref<ReplicatedMap>& map, std::string_view suffix);
   void check_ready();
   // What had no memory to begin has closed by itself, and is opened again.

@@ -163,6 +163,15 @@ testing::AssertionResult settles(World& world, Host& host) {
   });
 }
 
+// What the node counts, for failures.
+std::string counted(World& world) {
+  pulse_node_metrics m = {};
+  m.size = sizeof m;
+  pulse_node_get_metrics(world.node, &m);
+  return ", " + std::to_string(m.routed) + " routed, " + std::to_string(m.held) + " held, " +
+         std::to_string(m.unanswered) + " unanswered, " + std::to_string(m.dropped) + " dropped";
+}
+
 TEST_P(Allocation, PoolsLoseNothing) {
   at_each_allocation(200, [](World& world, const std::function<void()>& arm) {
     Host host(world);
@@ -182,11 +191,11 @@ TEST_P(Allocation, PoolsLoseNothing) {
     world.started(pulse_node_stop_job(world.node, "job1", 4, &stop, nullptr, &error), error,
                   "stop_job");
     ASSERT_TRUE(world.pump_until([&] { return world.all_complete(); })) << "requests";
-    ASSERT_TRUE(settles(world, host)) << host.running.size() << " jobs run";
+    ASSERT_TRUE(settles(world, host)) << host.running.size() << " jobs run" << counted(world);
     memory.disarm();
     for (int i = 0; i < kJobs; i++) {
-      if (host.answers[kFirstDispatch + static_cast<uint64_t>(i)] != PULSE_OK) continue;
-      if (host.answers.count(kFirstDispatch + static_cast<uint64_t>(i)) == 0 || i == 1) continue;
+      const auto answer = host.answers.find(kFirstDispatch + static_cast<uint64_t>(i));
+      if (i == 1 || answer == host.answers.end() || answer->second != PULSE_OK) continue;
       EXPECT_EQ(host.running.count(key_of(i)), 1U) << key_of(i) << " was accepted";
     }
     // The pool goes on.
