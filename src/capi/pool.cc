@@ -109,10 +109,8 @@ Error start_job_state(PoolNode& node, const char* key, size_t key_len, int64_t t
 }
 
 Error join(pulse_engine* engine, const char* pool, size_t pool_len,
-           const pulse_node_options* options, const pulse_target* target, Ref<pulse_node>* out) {
-  Target to;
-  Error problem = take_target(target, &to);
-  if (problem.ok()) problem = check_handle(engine);
+           const pulse_node_options* options, Target target, Ref<pulse_node>* out) {
+  Error problem = check_handle(engine);
   std::string_view name;
   if (problem.ok()) problem = take_text("a pool's name", pool, pool_len, &name);
   if (problem.ok()) problem = check_name("a pool's name", name);
@@ -123,7 +121,7 @@ Error join(pulse_engine* engine, const char* pool, size_t pool_len,
   if (problem.ok()) problem = take_node_options(options, &config);
   if (!problem.ok()) return problem;
   Ref<PoolNode> core;
-  problem = PoolNode::join(engine->core, name, config, std::move(to), &core);
+  problem = PoolNode::join(engine->core, name, config, std::move(target), &core);
   if (!problem.ok()) return problem;
   try {
     *out = make_ref<pulse_node>(Ref<pulse_engine>::share(engine), core);
@@ -184,9 +182,12 @@ pulse_status pulse_node_join(pulse_engine* engine, const char* pool, size_t pool
                              const pulse_node_options* options, const pulse_target* target,
                              pulse_node** node, pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    if (node == nullptr) return null_argument("node");
+    Target to;
+    Error problem = take_target(target, &to);
+    if (problem.ok() && node == nullptr) problem = null_argument("node");
+    if (!problem.ok()) return problem;
     Ref<pulse_node> handle;
-    Error problem = join(engine, pool, pool_len, options, target, &handle);
+    problem = join(engine, pool, pool_len, options, std::move(to), &handle);
     if (problem.ok()) *node = handle.release();
     return problem;
   });
@@ -197,12 +198,14 @@ pulse_status pulse_node_join_wait(pulse_engine* engine, const char* pool, size_t
                                   int64_t timeout_ms, pulse_node** node,
                                   pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    if (node == nullptr) return null_argument("node");
-    Error problem = check_handle(engine);
+    Target to;
+    Error problem = take_target(target, &to);
+    if (problem.ok() && node == nullptr) problem = null_argument("node");
+    if (problem.ok()) problem = check_handle(engine);
     if (problem.ok()) problem = check_may_wait(*engine->core);
     if (!problem.ok()) return problem;
     Ref<pulse_node> handle;
-    problem = join(engine, pool, pool_len, options, target, &handle);
+    problem = join(engine, pool, pool_len, options, std::move(to), &handle);
     if (problem.ok()) {
       problem = engine->core->wait_for(handle->core->ready_signal(), timeout_ms,
                                        "the node does not take part in its pool yet");
@@ -415,7 +418,7 @@ pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options*
     if (!problem.ok()) return problem;
     auto core = make_ref<PoolWorker>(node->core, starts, std::move(to));
     auto handle = make_ref<pulse_worker>(Ref<pulse_node>::share(node), core);
-    problem = node->core->add_worker(std::move(core));
+    problem = add_or_forget(*core, [&] { return node->core->add_worker(core); });
     if (problem.ok()) *worker = handle.release();
     return problem;
   });

@@ -44,7 +44,7 @@ Error open(pulse_node* node, const char* name, size_t name_len, int64_t interval
   if (!error.ok()) return error;
   auto core = make_ref<PoolSchedule>(node->core, text, config, plan_timeout_ms, std::move(target));
   auto handle = make_ref<pulse_schedule>(Ref<pulse_node>::share(node), core);
-  error = node->core->add_ticker(std::move(core));
+  error = add_or_forget(*core, [&] { return node->core->add_ticker(core); });
   if (error.ok()) *out = std::move(handle);
   return error;
 }

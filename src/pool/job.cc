@@ -58,7 +58,15 @@ class JobRequest final : public Delivery {
 };
 
 struct PoolJob::AnswerTask final : Task {
-  void run() override { job->worker_->answered(*job, request, status, {text, text_len}); }
+  void run() override {
+    Answer& to = request == Request::none ? job->finish_answer_ : job->answer_;
+    to.request = request;
+    to.status = status;
+    std::swap(to.text, text);
+    to.text_len = text_len;
+    to.given = true;
+    job->worker_->answered(*job);
+  }
   ~AnswerTask() override { release(text); }
   Ref<PoolJob> job;
   Request request = Request::none;  // none: finish
@@ -88,8 +96,19 @@ void PoolJob::ask(const Ref<SharedTarget>& target, Request request, pulse_stop_r
                                        std::move(notification));
   answer_task_ = std::move(task);
   asked_ = true;
+  if (request == Request::start) with_host = true;
   open_.store(request, std::memory_order_release);
   worker_->engine().deliver(std::move(delivery));
+}
+
+void PoolJob::settle_answers() {
+  if (answer_.given) {
+    worker_->settle(*this, answer_.request, answer_.status, {answer_.text, answer_.text_len});
+  }
+  if (!finish_answer_.given) return;
+  worker_->settle(*this, Request::none, finish_answer_.status,
+                  {finish_answer_.text, finish_answer_.text_len});
+  finish_answer_.given = false;
 }
 
 bool PoolJob::is_of(const JobMessage& start) const {

@@ -67,7 +67,15 @@ class PoolJob final : public RefCounted, private LiveObject {
            String notification);
   // From then until the answer has reached the loop.
   bool asked() const { return asked_; }
-  void take_answer() { asked_ = false; }
+  // Takes up what the host has answered, in order; what there is no memory for stays, and the next
+  // call goes on with it.
+  void settle_answers();
+  bool has_answers() const { return answer_.given || finish_answer_.given; }
+  // What an answer says has been done: whatever else follows from it, it is not taken up again.
+  void answer_done() {
+    answer_.given = false;
+    asked_ = false;
+  }
   // The end: no answer counts any more.
   void set_over();
   // Whether it is this job that is to be started: dispatched then, or put back into the queue
@@ -84,8 +92,21 @@ class PoolJob final : public RefCounted, private LiveObject {
   Vector<RouterEvent> stops;          // to be answered when it has stopped
   Deque<Notification> notifications;  // the first one is the host's, if asked
   bool notifying = false;
+  bool with_host = false;  // asked to start it, and neither refused nor stopped
 
  private:
+  // On the loop, until it is settled.
+  struct Answer {
+    Answer() = default;
+    Answer(const Answer&) = delete;
+    Answer& operator=(const Answer&) = delete;
+    ~Answer() { release(text); }
+    bool given = false;
+    Request request = Request::none;
+    pulse_status status = PULSE_OK;
+    char* text = nullptr;
+    size_t text_len = 0;
+  };
   enum class Finish : uint8_t { impossible, possible, called };
   struct AnswerTask;
   friend class JobRequest;
@@ -98,6 +119,7 @@ class PoolJob final : public RefCounted, private LiveObject {
   const int64_t created_ns_;
   const bool requeued_;
   bool asked_ = false;
+  Answer answer_, finish_answer_;
   std::atomic<Request> open_{Request::none};
   std::atomic<Finish> finish_{Finish::impossible};
   // Made early: answers need no memory.

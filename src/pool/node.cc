@@ -44,6 +44,7 @@ PoolNode::PoolNode(Ref<Engine> engine, std::string_view pool, const NodeConfig& 
       ready_signal_(make_ref<Signal>()),
       closed_signal_(make_ref<Signal>()),
       target_(std::move(target)),
+      ready_notice_(make_ref<Notice>(target_, PULSE_EVENT_READY, names_.plain)),
       closed_notice_(make_ref<Notice>(target_, PULSE_EVENT_CLOSED, pool)),
       tick_ms_(std::clamp<int64_t>(config.ttl_ms / 40, 10, 250)),
       members_(config.ttl_ms) {}
@@ -130,8 +131,8 @@ void PoolNode::joined(Reply* reply) {
     in_pool_ = true;
     next_beat_ms_ = last_beat_ms_ + config_.ttl_ms / 3;
     if (phase_ == Phase::joining) {
+      phase_ = Phase::syncing;  // tick() opens what there was no memory for
       open_all();
-      phase_ = Phase::syncing;
     }
     if (rejoin_) {
       rejoin_ = false;
@@ -149,7 +150,15 @@ void PoolNode::joined(Reply* reply) {
   }
 }
 
+void PoolNode::forget_ended() noexcept {
+  auto ended = [](const auto& object) { return object && object->closed(); };
+  watches_.erase(std::remove_if(watches_.begin(), watches_.end(), ended), watches_.end());
+  if (ended(reader_)) reader_ = nullptr;
+  if (sink_ && sink_->withdrawn()) sink_ = nullptr;
+}
+
 void PoolNode::open_all() {
+  forget_ended();
   ReaderOptions reading;
   reading.buffer = reading.buffer_bytes = -1;
   reading.block_ms = config_.block_ms;
@@ -166,7 +175,7 @@ void PoolNode::open_all() {
   watch(worker_beats_, ":worker-keepalive");
   watch(cleanup_, ":cleanup");
   watch(jobs_, ":jobs");
-  if (!payloads_) payloads_ = open_map(":job-payloads");
+  open_map(payloads_, ":job-payloads");
   if (!sink_) {
     SinkConfig sink;
     sink.start = oldest;
@@ -185,15 +194,25 @@ MapConfig PoolNode::map_config() const {
   return config;
 }
 
-Ref<ReplicatedMap> PoolNode::open_map(std::string_view suffix) {
-  Ref<ReplicatedMap> map;
-  (void)ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), map_config(),
-                            internal_target(on_map_state, this), &map);
-  return map;
+void PoolNode::open_map(Ref<ReplicatedMap>& map, std::string_view suffix) {
+  if (map && !map->closed()) return;
+  Ref<ReplicatedMap> opened;
+  Error error = ReplicatedMap::join(engine_, std::string_view(names_.map(suffix)), map_config(),
+                                    internal_target(on_map_state, this), &opened);
+  if (error.ok()) map = std::move(opened);
+}
+
+// Of the jobs and their payloads it is not known whether they have begun when the node runs.
+bool PoolNode::jobs_ended() const {
+  if (!jobs_ || !payloads_) return false;  // client_only
+  return jobs_->closed() || payloads_->closed() ||
+         std::none_of(watches_.begin(), watches_.end(), [this](const Ref<MapWatch>& watch) {
+           return &watch->map() == jobs_.get() && !watch->closed();
+         });
 }
 
 void PoolNode::watch(Ref<ReplicatedMap>& map, std::string_view suffix) {
-  if (!map) map = open_map(suffix);
+  open_map(map, suffix);
   if (!map) return;
   for (const Ref<MapWatch>& watch : watches_) {
     if (&watch->map() == map.get()) return;
@@ -211,19 +230,19 @@ void PoolNode::check_ready() {
   if (phase_ != Phase::syncing || !reader_ready_) return;
   if (caught_up_ < (config_.client_only ? 1 : kWatchedTables)) return;
   if (!config_.client_only && !sink_ready_) return;
-  phase_ = Phase::running;
   const int64_t now = monotonic_ms();
+  refresh_members(now);
+  phase_ = Phase::running;
   next_sweep_ms_ = now + config_.ttl_ms;
   next_adopt_ms_ = now + config_.ttl_ms;
-  refresh_members(now);
   ready_signal_->set(Error());
-  engine_->deliver(make_ref<Notice>(target_, PULSE_EVENT_READY, names_.plain));
+  engine_->deliver(std::move(ready_notice_));
   for (size_t i = 0; i < workers_.size(); i++) workers_[i]->join();
 }
 
 Error PoolNode::add_worker(Ref<PoolWorker> worker) {
   if (closed()) return closed_error();
-  bool posted = engine_->post_call([node = Ref<PoolNode>::share(this), worker] {
+  const bool posted = engine_->post_call([node = Ref<PoolNode>::share(this), worker] {
     if (node->phase_ >= Phase::leaving) {
       worker->end(closed_error());
       return;
@@ -304,7 +323,11 @@ void PoolNode::take_member(const pulse_event& event) {
   if (event.kind == PULSE_EVENT_WATCH_CAUGHT_UP) {
     if (phase_ != Phase::syncing) return;
     caught_up_++;
-    check_ready();
+    try {
+      check_ready();
+    } catch (const std::bad_alloc&) {
+      retry_soon();
+    }
     return;
   }
   if (event.kind != PULSE_EVENT_MAP_CHANGE) return;
@@ -352,15 +375,19 @@ void PoolNode::tell_member(int32_t state, std::string_view id) noexcept {
 }
 
 void PoolNode::refresh_members(int64_t now_ms) {
-  members_changed_ = false;
   {
     std::lock_guard<std::mutex> lock(members_mutex_);
-    if (!members_.refresh(heard_until_ms(now_ms))) return;
+    if (members_.refresh(heard_until_ms(now_ms))) routes_changed_ = true;
+    if (!routes_changed_) {
+      members_changed_ = false;
+      return;
+    }
     seeds_.clear();
     for (const String& id : members_.active()) {
       seeds_.push_back(rendezvous_seed(std::string_view(id)));
     }
   }
+  routes_changed_ = members_changed_ = false;
   for (size_t i = 0; i < workers_.size(); i++) workers_[i]->rebalance();
   route_again(now_ms);
 }
@@ -403,6 +430,8 @@ void PoolNode::on_timer(void* p) {
 void PoolNode::tick() {
   if (phase_ == Phase::closed) return;
   timer_.start(tick_ms_);
+  if (closed()) begin_close(Error());
+  if (phase_ == Phase::closed) return;
   const int64_t now = monotonic_ms();
   // This process was stopped: what others did meanwhile has not been read yet.
   if (last_tick_ms_ != 0 && now - last_tick_ms_ > config_.ttl_ms / 4) forgive(now);
@@ -417,8 +446,9 @@ void PoolNode::tick() {
         beat(now);
       }
     }
-    if (phase_ == Phase::syncing) open_all();
+    if (phase_ == Phase::syncing || (phase_ == Phase::running && jobs_ended())) open_all();
   }
+  check_ready();
   sweep_dispatches();
   if (phase_ == Phase::running) {
     if (heard_until_ms(now) >= members_.next_change_ms() || members_changed_) refresh_members(now);
@@ -573,6 +603,7 @@ void PoolNode::end(const Error& error) noexcept {
     shutdown_call_ = nullptr;
   }
   ready_signal_->set(closed);
+  ready_notice_ = nullptr;
   closed_notice_->error = error;
   closed_notice_->count = handed_over_;
   closed_notice_->id.ms = unanswered_;

@@ -137,9 +137,8 @@ class PoolNode final : public Child, TurnHook {
   };
   // A script run's worth of them, and what was read of the own stream.
   struct Forwards final : RefCounted {
-    Forwards(Vector<Forward> f, Vector<String> r) : forwards(std::move(f)), read(std::move(r)) {}
     Vector<Forward> forwards;
-    const Vector<String> read;
+    Vector<String> read;
   };
   struct Answered {
     Ref<PoolCall> call;
@@ -169,9 +168,12 @@ class PoolNode final : public Child, TurnHook {
   void ask_to_join();
   void joined(Reply* reply);
   void open_all();
-  Ref<ReplicatedMap> open_map(std::string_view suffix);
+  void open_map(Ref<ReplicatedMap>& map, std::string_view suffix);
+  bool jobs_ended() const;
   void watch(Ref<ReplicatedMap>& map, std::string_view suffix);
   void check_ready();
+  // What had no memory to begin has closed by itself, and is opened again.
+  void forget_ended() noexcept;
   static void on_map_state(const pulse_event* event, void* p);
   static void on_member(const pulse_event* event, void* p);
   static void on_pool_event(const pulse_event* event, void* p);
@@ -212,6 +214,7 @@ class PoolNode final : public Child, TurnHook {
                        bool settled);
   void flush_forwards();
   void forwarded(const Error& error, Reply* reply, Forwards& batch);
+  void forward_anew(const Forwards& batch) noexcept;
   void route_again(int64_t now_ms);
   void route_anew();
   void ack(const pulse_ack_handle& handle);
@@ -249,7 +252,7 @@ class PoolNode final : public Child, TurnHook {
 
   // Loop thread.
   Ref<SharedTarget> target_;
-  Ref<Notice> closed_notice_;
+  Ref<Notice> ready_notice_, closed_notice_;
   Phase phase_ = Phase::starting;
   Timer timer_;
   int64_t tick_ms_;
@@ -265,7 +268,8 @@ class PoolNode final : public Child, TurnHook {
   int64_t last_tick_ms_ = 0;
   mutable std::mutex members_mutex_;  // where the loop thread changes members_, or others read
   Membership members_;
-  Vector<uint64_t> seeds_;  // of the active workers, for rendezvous routing
+  Vector<uint64_t> seeds_;       // of the active workers, for rendezvous routing
+  bool routes_changed_ = false;  // since seeds_ were made
   Ref<Stream> pool_stream_, node_stream_;
   Ref<Sink> sink_;
   Ref<Reader> reader_;

@@ -55,7 +55,12 @@ void PoolNode::depart_if_done() {
   flush_answered();
   if (forwarding_ > 0 && engine_->server_is_ready()) return;  // answers of ours are under way
   phase_ = Phase::departing;
-  depart();
+  try {
+    depart();
+  } catch (const std::bad_alloc&) {
+    phase_ = Phase::leaving;  // the next tick tries again
+    throw;
+  }
 }
 
 void PoolNode::depart() {
@@ -148,14 +153,20 @@ void PoolNode::finish_shutdown(int64_t now_ms) {
   for (const auto& [id, beat] : members_.entries(Membership::kNodeBeats)) {
     streams.push_back(engine_->key("pulse:stream:", names_.node_stream(std::string_view(id))));
   }
-  destroying_ = true;
-  send_destroy(false, std::move(streams), [this](const Error& error, Reply*) {
+  auto done = [this](const Error& error, Reply*) {
     if (!error.ok() && engine_->server_is_ready() && phase_ != Phase::closed) {
       destroying_ = false;
       return;  // the next tick tries again
     }
     end(close_error_);
-  });
+  };
+  destroying_ = true;
+  try {
+    send_destroy(false, std::move(streams), std::move(done));
+  } catch (const std::bad_alloc&) {
+    destroying_ = false;
+    throw;
+  }
 }
 
 // While this node was suspended the pool was shut down; its sink may have made the stream anew

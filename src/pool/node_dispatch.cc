@@ -56,9 +56,15 @@ Error PoolNode::dispatch(std::string_view key, std::string_view payload, int64_t
     if (last) early_answers_.clear();
   };
   dispatching_.fetch_add(1, std::memory_order_relaxed);
-  Error error = start_call(std::move(call), timeout_ms == 0 ? 2 * config_.grace_ms : timeout_ms,
-                           std::move(signal), &scripts::pool_dispatch, false, bytes,
-                           std::move(format), std::move(done), out);
+  Error error;
+  try {
+    error = start_call(std::move(call), timeout_ms == 0 ? 2 * config_.grace_ms : timeout_ms,
+                       std::move(signal), &scripts::pool_dispatch, false, bytes, std::move(format),
+                       std::move(done), out);
+  } catch (const std::bad_alloc&) {
+    dispatching_.fetch_sub(1, std::memory_order_relaxed);
+    throw;
+  }
   if (error.ok()) {
     counters.dispatched.fetch_add(1, std::memory_order_relaxed);
   } else {
@@ -118,8 +124,8 @@ void PoolNode::dispatch_answered(std::string_view event, std::string_view error)
 }
 
 void PoolNode::settle_dispatch(PoolCall& call, std::string_view error) {
-  answered_.push_back({Ref<PoolCall>::share(&call), String(error)});
   engine_->at_end_of_turn(*this);
+  answered_.push_back({Ref<PoolCall>::share(&call), String(error)});
 }
 
 // The guards go first: whoever is told may dispatch the key again.

@@ -119,7 +119,11 @@ void PoolNode::take_pool_event(const pulse_event& event) {
   routed->since_ms = monotonic_ms();
   const uint64_t serial = next_serial_++;
   routed_.emplace(serial, std::move(routed));
-  try_route(serial);
+  try {
+    try_route(serial);
+  } catch (const std::bad_alloc&) {
+    retry_soon();  // it is held until then
+  }
 }
 
 // Sends an event to the worker that it is for, or holds it until there is one.
@@ -140,20 +144,23 @@ void PoolNode::try_route(uint64_t serial) {
 
 void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
   Routed& r = *routed_.find(serial)->second;
-  String envelope;
+  engine_->at_end_of_turn(*this);
+  String envelope, to(worker), old_event;
   append_message(PoolEnvelope{std::string_view(id_), std::string_view(r.payload)}, &envelope);
   const String stream = engine_->key("pulse:stream:", PoolNames::worker_stream(worker));
+  if (!r.worker_event.empty()) {
+    old_event = worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event));
+  }
   forwards_.push_back(
       {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id)});
+  // Nothing from here on needs memory.
   if (!r.worker_event.empty()) {
-    by_worker_event_.erase(
-        worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+    by_worker_event_.erase(old_event);
     r.worker_event.clear();
   }
   (r.worker.empty() ? counters.routed : counters.rerouted).fetch_add(1, std::memory_order_relaxed);
-  r.worker = String(worker);
+  r.worker = std::move(to);
   r.since_ms = r.sent_ms = monotonic_ms();
-  engine_->at_end_of_turn(*this);
 }
 
 // No worker has the job, as far as the replica shows: the server knows better.
@@ -316,12 +323,11 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
 void PoolNode::flush_forwards() {
   while (!forwards_.empty() || !read_.empty()) {
     const size_t count = std::min(forwards_.size(), kForwardsPerRun);
-    Vector<Forward> forwards(
+    auto batch = make_ref<Forwards>();
+    batch->forwards.assign(
         std::make_move_iterator(forwards_.begin()),
         std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
-    forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
-    auto batch = make_ref<Forwards>(std::move(forwards), std::move(read_));
-    read_.clear();
+    batch->read.swap(read_);
     auto format = [this, batch](CommandWriter& w, bool eval) {
       const Vector<Forward>& list = batch->forwards;
       const Vector<String>& read = batch->read;
@@ -339,13 +345,36 @@ void PoolNode::flush_forwards() {
     };
     auto done = [this, batch](const Error& error, Reply* reply) {
       forwarding_--;
-      forwarded(error, reply, *batch);
+      try {
+        forwarded(error, reply, *batch);
+      } catch (const std::bad_alloc&) {
+        forward_anew(*batch);
+        throw;
+      }
       if (forwarding_ == 0) early_acks_.clear();
     };
     // An event that is sent twice does no harm: workers know what they run, routers and
     // dispatchers what they wait for.
     forwarding_++;
-    send(&scripts::pool_forward, true, std::move(format), std::move(done));
+    try {
+      send(&scripts::pool_forward, true, std::move(format), std::move(done));
+    } catch (const std::bad_alloc&) {
+      forwarding_--;
+      std::move(batch->forwards.begin(), batch->forwards.end(), forwards_.begin());
+      batch->read.swap(read_);
+      throw;
+    }
+    forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
+  }
+}
+
+// What became of them is not known: those that have no answer are held, and sent once more.
+void PoolNode::forward_anew(const Forwards& batch) noexcept {
+  for (const Forward& f : batch.forwards) {
+    auto found = routed_.find(f.serial);
+    if (found == routed_.end()) continue;
+    Routed& r = *found->second;
+    if (r.worker == f.worker && r.worker_event.empty()) r.worker.clear();
   }
 }
 
@@ -368,9 +397,10 @@ void PoolNode::forwarded(const Error& error, Reply* reply, Forwards& batch) {
       r.since_ms = monotonic_ms();
       continue;
     }
-    r.worker_event = String(node->text);
+    String event(node->text);
     const String key = worker_event_key(std::string_view(f.worker), node->text);
     by_worker_event_[key] = f.serial;
+    r.worker_event = std::move(event);
     auto early = early_acks_.find(key);
     if (early != early_acks_.end()) {
       const EarlyAck ack = std::move(early->second);
@@ -383,8 +413,8 @@ void PoolNode::forwarded(const Error& error, Reply* reply, Forwards& batch) {
 }
 
 void PoolNode::ack(const pulse_ack_handle& handle) {
-  acks_.push_back(handle);
   engine_->at_end_of_turn(*this);
+  acks_.push_back(handle);
 }
 
 // Acks that fail (an outage) are made again: else the event would stay ours for ever.

@@ -78,6 +78,14 @@ void NodeTickers::forget(PoolTicker& ticker) noexcept {
 }
 
 void NodeTickers::go_on() noexcept {
+  // There was no memory for it to begin.
+  if (watch_ && watch_->closed()) watch_ = nullptr;
+  if (map_ && map_->closed()) map_ = nullptr;
+  try {
+    if (!watch_ && !tickers_.empty()) open_map();
+  } catch (const std::bad_alloc&) {
+    // The next turn of the clock comes to it again.
+  }
   for_all([](PoolTicker& ticker) { ticker.go_on(); });
 }
 

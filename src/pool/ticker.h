@@ -63,6 +63,8 @@ class PoolTicker : public RefCounted {
   Signal& closed_signal() { return *closed_signal_; }
   bool closed() const { return closing_.load(std::memory_order_acquire); }
   void close() noexcept;
+  // The node could not add it: nobody is told of its end.
+  void never_began() noexcept { closing_.store(true, std::memory_order_release); }
   void info(pulse_ticker_info* out) const;
   // Key of the map of its jobs, if it has some.
   virtual std::string_view jobs_key() const { return {}; }

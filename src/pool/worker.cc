@@ -34,6 +34,7 @@ PoolWorker::PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target tar
       ready_signal_(make_ref<Signal>()),
       closed_signal_(make_ref<Signal>()),
       target_(make_ref<SharedTarget>(std::move(target))),
+      ready_notice_(make_ref<Notice>(target_, PULSE_EVENT_READY, node_->names().plain)),
       closed_notice_(make_ref<Notice>(target_, PULSE_EVENT_CLOSED, node_->names().plain)) {}
 
 PoolWorker::~PoolWorker() = default;
@@ -71,7 +72,7 @@ void PoolWorker::tell(pulse_event_kind kind, uint64_t count, const Error& error)
 // --- joining -------------------------------------------------------------------------------
 
 void PoolWorker::join() {
-  if (joining_ || (phase_ != Phase::idle && phase_ != Phase::joining)) return;
+  if (joining_ || closed() || (phase_ != Phase::idle && phase_ != Phase::joining)) return;
   String id = make_ulid();
   const std::string_view node(node_->id());
   id.replace(kUlidLength - kSharedIdEnd, kSharedIdEnd, node.substr(kUlidLength - kSharedIdEnd));
@@ -85,6 +86,7 @@ void PoolWorker::join() {
     id_ = id;
   }
   stream_ = std::move(stream);
+  taken_ = {0, 0};
   incarnation_++;
   phase_ = Phase::joining;
   auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
@@ -155,14 +157,21 @@ void PoolWorker::take_event(const pulse_event& event) {
   if (event.kind == PULSE_EVENT_READY) {
     if (!ready_signal_->is_set()) {
       ready_signal_->set(Error());
-      tell(PULSE_EVENT_READY, 0, Error());
+      engine().deliver(std::move(ready_notice_));
     }
     return;
   }
+  // It had no memory to begin.
+  if (event.kind == PULSE_EVENT_CLOSED && reader_ && reader_->closed()) reader_ = nullptr;
   if (event.kind != PULSE_EVENT_MESSAGE || stream != std::string_view(stream_->name())) return;
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
   PoolEnvelope envelope;
+  // Once more, as there was no memory for its last line, or the reader was opened anew?
+  if (!id_less(taken_, event.id)) {
+    update(Update::What::read, nullptr, id_text(event.id));
+    return;
+  }
   if (!parse_message(payload, &envelope)) {
     malformed();
   } else {
@@ -178,6 +187,7 @@ void PoolWorker::take_event(const pulse_event& event) {
       malformed();
     }
   }
+  taken_ = event.id;
   update(Update::What::read, nullptr, id_text(event.id));
 }
 
@@ -267,7 +277,7 @@ void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
     return;
   }
   job.notifications.push_back({String(notification.payload), std::move(from)});
-  pump(job, monotonic_ms());
+  try_pump(job);
 }
 
 // --- a job's way ------------------------------------------------------------------------------
@@ -275,6 +285,19 @@ void PoolWorker::take_notification(std::string_view message, RouterEvent from) {
 // Does what can be done now.
 void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
   using State = PoolJob::State;
+  if (job.has_answers()) {
+    Ref<PoolJob> keep = Ref<PoolJob>::share(&job);
+    job.settle_answers();
+  }
+  if (job.state == State::stopping && !job.asked()) {
+    if (job.with_host) {
+      ask_stop(job);
+    } else {
+      stopped(job);
+    }
+    finish_phase();
+    return;
+  }
   if (suspect_ || (phase_ != Phase::running && phase_ != Phase::leaving)) return;
   if (job.state == State::held &&
       (now_ms >= job.at_ms ||
@@ -292,6 +315,14 @@ void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
   if (job.state == State::running && !job.asked() && !job.notifications.empty()) ask_notify(job);
 }
 
+// What there is no memory for now is done with the next tick.
+void PoolWorker::try_pump(PoolJob& job) noexcept {
+  try {
+    pump(job, monotonic_ms());
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 void PoolWorker::ask_notify(PoolJob& job) {
   job.ask(target_, PoolJob::Request::notify, 0, job.notifications.front().payload);
   job.notifying = true;
@@ -302,43 +333,49 @@ void PoolWorker::pump_all() {
   Vector<Ref<PoolJob>> jobs;
   jobs.reserve(jobs_.size());
   for (const auto& [key, job] : jobs_) {
-    if (job->state == PoolJob::State::held || job->state == PoolJob::State::waiting) {
+    using State = PoolJob::State;
+    const bool idle =
+        !job->asked() && (job->state == State::stopping || !job->notifications.empty());
+    if (idle || job->has_answers() || job->state == State::held || job->state == State::waiting) {
       jobs.push_back(job);
     }
   }
   for (const Ref<PoolJob>& job : jobs) pump(*job, now);
 }
 
-void PoolWorker::answered(PoolJob& given, PoolJob::Request request, pulse_status status,
-                          std::string_view text) {
-  Ref<PoolJob> keep = Ref<PoolJob>::share(&given);
-  PoolJob& job = given;
-  if (request != PoolJob::Request::none) job.take_answer();
-  if (job.state == PoolJob::State::gone) return;
+void PoolWorker::answered(PoolJob& job) noexcept {
+  Ref<PoolJob> keep = Ref<PoolJob>::share(&job);
+  try_pump(job);
+}
+
+// First all that needs memory, so that it can be done again, then the change of state.
+void PoolWorker::settle(PoolJob& job, PoolJob::Request request, pulse_status status,
+                        std::string_view text) {
+  if (job.state == PoolJob::State::gone) {
+    if (request != PoolJob::Request::none) job.answer_done();
+    return;
+  }
   switch (request) {
     case PoolJob::Request::start:
       start_answered(job, status, text);
       break;
     case PoolJob::Request::stop:
       if (status != PULSE_OK) log_answer("stopped badly", job, status, text);
-      stopped(job);
+      job.with_host = false;
+      job.answer_done();
       break;
     case PoolJob::Request::notify:
       if (job.notifying) {
-        job.notifying = false;
         String error;
         if (status != PULSE_OK) {
           log_answer("did not take a notification", job, status, text);
           error = text.empty() ? String(pulse_status_message(status)) : String(text);
         }
         answer(job.notifications.front().from, std::string_view(error));
+        job.notifying = false;
         job.notifications.pop_front();
       }
-      if (job.state == PoolJob::State::stopping) {
-        ask_stop(job);
-      } else {
-        pump(job, monotonic_ms());
-      }
+      job.answer_done();
       break;
     case PoolJob::Request::none:
       if (status != PULSE_OK) log_answer("ended", job, status, text);
@@ -355,30 +392,29 @@ void PoolWorker::log_answer(std::string_view what, const PoolJob& job, pulse_sta
 }
 
 void PoolWorker::start_answered(PoolJob& job, pulse_status status, std::string_view text) {
-  starting_--;
+  const bool stopping = job.state == PoolJob::State::stopping;
   if (status == PULSE_OK) {
     answer_all(&job.starts, {});
     if (job.requeued()) node_->counters.moved_in.fetch_add(1, std::memory_order_relaxed);
-    if (job.state == PoolJob::State::stopping) {
-      ask_stop(job);
-    } else {
-      job.state = PoolJob::State::running;
-      if (!node_->route(std::string_view(job.key())).empty()) rebalance();
-      pump(job, monotonic_ms());
-    }
-  } else if (job.state == PoolJob::State::stopping) {
-    stopped(job);  // it does not run, which is what was wanted
+    if (!stopping) job.state = PoolJob::State::running;
+  } else if (stopping) {
+    job.with_host = false;  // it does not run, which is what was wanted
   } else if (status == PULSE_ERR_AGAIN || job.requeued()) {
     // A job that exists is not given up because one worker could not take it.
     const int64_t most = std::max(node_->config().grace_ms, kFirstPauseMs);
     job.pause_ms = std::min(most, job.pause_ms == 0 ? kFirstPauseMs : job.pause_ms * 2);
     job.at_ms = monotonic_ms() + job.pause_ms;
     job.state = PoolJob::State::waiting;
+    job.with_host = false;
   } else {
     const String error = text.empty() ? String(pulse_status_message(status)) : String(text);
     answer_all(&job.starts, std::string_view(error));
     over(job, Update::What::end);
+    job.with_host = false;
   }
+  starting_--;
+  job.answer_done();
+  if (job.state == PoolJob::State::running) rebalance();
   if (start_concurrency_ != 0) pump_all();
 }
 
@@ -394,15 +430,10 @@ void PoolWorker::want_stop(PoolJob& job, pulse_stop_reason reason) {
     default:
       break;
   }
-  const bool known_to_host = job.state == State::starting || job.state == State::running;
   if (reason == PULSE_STOP_MOVED) moving_++;
   job.stop_reason = reason;
   job.state = State::stopping;
-  if (!known_to_host) {
-    stopped(job);
-  } else {
-    ask_stop(job);
-  }
+  try_pump(job);
 }
 
 // When no other request is open.  What came before a stop is handled before it; when the job goes
@@ -420,19 +451,20 @@ void PoolWorker::stopped(PoolJob& job) {
   if (job.state != PoolJob::State::stopping) return;
   switch (job.stop_reason) {
     case PULSE_STOP_MOVED: {
-      moving_--;
       // A job that was not started yet is still with its router, which sends it elsewhere.
       if (!job.starts.empty()) {
         over(job, Update::What::drop);
+        moving_--;
         break;
       }
       String event;
       append_message(JobMessage{std::string_view(job.key()), std::string_view(job.dispatcher()),
                                 std::string_view(job.payload()), job.created_ns(), true},
                      &event);
+      over(job, Update::What::move, std::move(event));
+      moving_--;
       handed_over_++;
       node_->counters.moved_out.fetch_add(1, std::memory_order_relaxed);
-      over(job, Update::What::move, std::move(event));
       break;
     }
     case PULSE_STOP_LOST:
@@ -449,28 +481,33 @@ void PoolWorker::stopped(PoolJob& job) {
 // It ended by itself.
 void PoolWorker::finished(PoolJob& job) {
   if (job.state == PoolJob::State::ending || job.state == PoolJob::State::gone) return;
-  if (job.state == PoolJob::State::stopping && job.stop_reason == PULSE_STOP_MOVED) moving_--;
+  const bool moving = job.state == PoolJob::State::stopping && job.stop_reason == PULSE_STOP_MOVED;
   if (phase_ == Phase::dying) {
     forget(job);
     return;
   }
-  node_->counters.finished.fetch_add(1, std::memory_order_relaxed);
   answer_all(&job.stops, {});
   over(job, Update::What::end);
+  if (moving) moving_--;
+  node_->counters.finished.fetch_add(1, std::memory_order_relaxed);
 }
 
 // The server is told that the job is not this worker's any more.
 void PoolWorker::over(PoolJob& job, Update::What what, String event) {
+  if (what == Update::What::end) {
+    for (; !job.notifications.empty(); job.notifications.pop_front()) {
+      answer(job.notifications.front().from, {});
+    }
+  }
   update(what, Ref<PoolJob>::share(&job), std::move(event));
   job.set_over();
   job.state = PoolJob::State::ending;
-  for (const Notification& n : job.notifications) {
-    if (what == Update::What::end) answer(n.from, {});
-  }
+  job.notifying = false;
   job.notifications.clear();
 }
 
 void PoolWorker::forget(PoolJob& job) {
+  if (job.state == PoolJob::State::gone) return;
   Ref<PoolJob> keep = Ref<PoolJob>::share(&job);
   job.set_over();
   job.state = PoolJob::State::gone;
@@ -483,7 +520,16 @@ void PoolWorker::count_jobs() {
   node_->counters.jobs.fetch_add(jobs_.size() - before, std::memory_order_relaxed);
 }
 
-void PoolWorker::rebalance() {
+void PoolWorker::rebalance() noexcept {
+  unbalanced_ = true;
+  try {
+    move_some();
+    unbalanced_ = false;
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void PoolWorker::move_some() {
   if (phase_ != Phase::running || suspect_ || !node_->is_active(std::string_view(id_))) return;
   Vector<Ref<PoolJob>> moving;
   for (const auto& [key, job] : jobs_) {
@@ -518,8 +564,7 @@ void PoolWorker::answer(const RouterEvent& to, std::string_view error) {
 }
 
 void PoolWorker::answer_all(Vector<RouterEvent>* events, std::string_view error) {
-  for (const RouterEvent& event : *events) answer(event, error);
-  events->clear();
+  for (; !events->empty(); events->pop_back()) answer(events->back(), error);
 }
 
 void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text) {
@@ -531,8 +576,8 @@ void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text) {
 }
 
 void PoolWorker::update(Update update) {
-  updates_.push_back(std::move(update));
   engine().at_end_of_turn(*this);
+  updates_.push_back(std::move(update));
 }
 
 void PoolWorker::end_of_turn() {
@@ -618,13 +663,17 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
     declared_dead();
     return;
   }
-  Vector<Update> sent;
-  sent.swap(sent_);
-  for (Update& u : sent) {
-    std::string_view owner;
-    if (u.claims()) owner = reply->next().text;
-    confirm(u, owner);
+  try {
+    for (Update& u : sent_) {
+      std::string_view owner;
+      if (u.claims()) owner = reply->next().text;
+      confirm(u, owner);
+    }
+  } catch (const std::bad_alloc&) {
+    retry_ms_ = monotonic_ms() + kFirstPauseMs;  // all are sent again, and what was done stays
+    return;
   }
+  sent_.clear();
   engine().at_end_of_turn(*this);
   finish_phase();
 }
@@ -643,9 +692,11 @@ void PoolWorker::confirm(Update& u, std::string_view owner) {
         i++;
         continue;
       }
-      Again again = std::move(again_[i]);
+      // Without memory for its start it stays.
+      const String message = again_[i].message;
+      RouterEvent from = again_[i].from;
+      take_start(std::string_view(message), std::move(from));
       again_.erase(again_.begin() + static_cast<ptrdiff_t>(i));
-      take_start(std::string_view(again.message), std::move(again.from));
       i = 0;
     }
   }
@@ -673,7 +724,7 @@ void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
       return;
     }
     job.at_ms = 0;
-    pump(job, now);
+    try_pump(job);
     return;
   }
   job.held_by = String(owner);
@@ -689,7 +740,7 @@ void PoolWorker::set_suspect(bool suspect) {
   if (!suspect) pump_all();
 }
 
-void PoolWorker::declared_dead() {
+void PoolWorker::declared_dead() noexcept {
   if (phase_ != Phase::running && phase_ != Phase::leaving) return;
   phase_ = Phase::dying;
   incarnation_++;
@@ -701,25 +752,49 @@ void PoolWorker::declared_dead() {
   node_->counters.lost_owners.fetch_add(1, std::memory_order_relaxed);
   tell(PULSE_EVENT_OWNERSHIP_LOST, jobs_.size(),
        Error(PULSE_ERR_NOT_OWNER, "the worker was declared dead"));
+  moving_ = 0;
+  stop_all_ = PULSE_STOP_LOST;
+  try {
+    stop_all();
+    finish_phase();
+  } catch (const std::bad_alloc&) {
+    // tick() goes on.
+  }
+}
+
+void PoolWorker::stop_all() {
+  if (stop_all_ == 0) return;
   Vector<Ref<PoolJob>> jobs;
+  jobs.reserve(jobs_.size());
   for (const auto& [key, job] : jobs_) jobs.push_back(job);
   for (const Ref<PoolJob>& job : jobs) {
-    job->starts.clear();
-    job->stops.clear();
-    if (job->state == PoolJob::State::ending) {
+    const bool lost = stop_all_ == PULSE_STOP_LOST;
+    if (lost) {
+      job->starts.clear();
+      job->stops.clear();
+    }
+    if (lost && job->state == PoolJob::State::ending) {
       forget(*job);
     } else {
-      want_stop(*job, PULSE_STOP_LOST);
+      want_stop(*job, stop_all_);
     }
   }
-  moving_ = 0;
-  finish_phase();
+  stop_all_ = 0;
 }
 
 // --- leaving -----------------------------------------------------------------------------------
 
-void PoolWorker::leave(pulse_stop_reason reason) {
+void PoolWorker::leave(pulse_stop_reason reason) noexcept {
   closing_.store(true, std::memory_order_release);
+  leave_reason_ = reason;
+  try {
+    begin_leaving();
+  } catch (const std::bad_alloc&) {
+    // tick() goes on.
+  }
+}
+
+void PoolWorker::begin_leaving() {
   switch (phase_) {
     case Phase::idle:
       end(Error());
@@ -729,11 +804,10 @@ void PoolWorker::leave(pulse_stop_reason reason) {
     default:
       return;  // joined() and finish_phase() go on from here
   }
+  if (leave_reason_ != PULSE_STOP_SHUTDOWN) update(Update::What::leaving, nullptr);
   phase_ = Phase::leaving;
-  if (reason != PULSE_STOP_SHUTDOWN) update(Update::What::leaving, nullptr);
-  Vector<Ref<PoolJob>> jobs;
-  for (const auto& [key, job] : jobs_) jobs.push_back(job);
-  for (const Ref<PoolJob>& job : jobs) want_stop(*job, reason);
+  stop_all_ = leave_reason_;
+  stop_all();
   finish_phase();
 }
 
@@ -768,9 +842,9 @@ void PoolWorker::finish_phase() {
     if (departed_ || abandoned_ > 0) {
       if (abandoned_ == 0 || (updates_.empty() && sent_.empty())) end(Error());
     } else if (!departing_) {
+      update(Update::What::gone, nullptr);
       departing_ = true;
       close_reader();
-      update(Update::What::gone, nullptr);
     }
   }
 }
@@ -782,12 +856,16 @@ void PoolWorker::tick(int64_t now_ms) {
       end(Error());
       return;
     }
-    if (phase_ == Phase::running || phase_ == Phase::idle) leave(PULSE_STOP_MOVED);
+    if (phase_ == Phase::running || phase_ == Phase::idle) leave(leave_reason_);
   } else if (phase_ == Phase::idle && node_->takes_part()) {
     join();
   }
   if (!sending_ && (!sent_.empty() || !updates_.empty()) && now_ms >= retry_ms_) send_updates();
+  if (phase_ == Phase::running && !reader_) open_reader();
+  stop_all();
   pump_all();
+  if (unbalanced_) rebalance();
+  finish_phase();
 }
 
 void PoolWorker::end(const Error& error) noexcept {
@@ -811,6 +889,7 @@ void PoolWorker::end(const Error& error) noexcept {
   closed_notice_->error = error;
   closed_notice_->count = handed_over_;
   closed_notice_->id.ms = abandoned_;
+  ready_notice_ = nullptr;
   engine().deliver(std::move(closed_notice_));
   target_ = nullptr;
   closed_signal_->set(Error());

@@ -40,22 +40,26 @@ class PoolWorker final : public RefCounted, TurnHook {
   const String& id() const { return id_; }
   void join();
   // Its entry is not in the pool's maps any more: it was declared dead, or its node was.
-  void declared_dead();
+  void declared_dead() noexcept;
   // Others may have declared it dead: nothing new begins until that is known.
   void set_suspect(bool suspect);
-  // Another list of active workers.
-  void rebalance();
+  // Another list of active workers.  What there is no memory for is done with the next tick.
+  void rebalance() noexcept;
   // The replicas have news, or time has passed.
   void tick(int64_t now_ms);
   // Hands all jobs over, or ends them (SHUTDOWN), and leaves.
-  void leave(pulse_stop_reason reason);
+  void leave(pulse_stop_reason reason) noexcept;
   // Without waiting for handlers any more.
   void leave_now();
   void end(const Error& error) noexcept;
 
-  // An answer of the host; `request` none: the job finished.
-  void answered(PoolJob& given, PoolJob::Request request, pulse_status status,
-                std::string_view text);
+  // The node could not add it: nobody is told of its end.
+  void never_began() noexcept { closing_.store(true, std::memory_order_release); }
+
+  // The host has answered.
+  void answered(PoolJob& job) noexcept;
+  // Does what the answer says; `request` none: the job finished.
+  void settle(PoolJob& job, PoolJob::Request request, pulse_status status, std::string_view text);
 
  private:
   struct Update {
@@ -90,6 +94,10 @@ class PoolWorker final : public RefCounted, TurnHook {
   void take_stop(std::string_view message, RouterEvent from);
   void take_notification(std::string_view message, RouterEvent from);
   void pump(PoolJob& job, int64_t now_ms);
+  void try_pump(PoolJob& job) noexcept;
+  void begin_leaving();
+  void move_some();
+  void stop_all();
   void pump_all();
   void start_answered(PoolJob& job, pulse_status status, std::string_view text);
   void want_stop(PoolJob& job, pulse_stop_reason reason);
@@ -123,16 +131,20 @@ class PoolWorker final : public RefCounted, TurnHook {
 
   // Loop thread.
   Ref<SharedTarget> target_;
-  Ref<Notice> closed_notice_;
+  Ref<Notice> ready_notice_, closed_notice_;
   Phase phase_ = Phase::idle;
   bool joining_ = false;  // the script is under way
   bool suspect_ = false;
-  bool departing_ = false;  // "gone" is to be sent, or was
-  bool departed_ = false;   // and the server has it
-  bool late_ = false;       // handlers are not waited for any more
+  bool departing_ = false;   // "gone" is to be sent, or was
+  bool departed_ = false;    // and the server has it
+  bool unbalanced_ = false;  // jobs may have to move
+  pulse_stop_reason leave_reason_ = PULSE_STOP_MOVED;
+  pulse_stop_reason stop_all_ = 0;  // all jobs are to be stopped for this reason
+  bool late_ = false;               // handlers are not waited for any more
   Ref<Stream> stream_;
   Ref<Reader> reader_;
-  uint64_t incarnation_ = 0;  // of the id; what belongs to an earlier one is dropped
+  pulse_event_id taken_{0, 0};  // the last event of the stream
+  uint64_t incarnation_ = 0;    // of the id; what belongs to an earlier one is dropped
   HashMap<String, Ref<PoolJob>> jobs_;
   Vector<Again> again_;
   int64_t starting_ = 0;  // asked and not answered

@@ -136,6 +136,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   // map_copy.cc
   class CopyCommand;
   void copy_soon() noexcept;
+  void ask_soon() noexcept;
   void ask_again() noexcept;
   void too_large() noexcept;
   void begin_copy();

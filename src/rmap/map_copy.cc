@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kFirstBackoffMs = 10;
 constexpr int64_t kLongestBackoffMs = 1000;
+// Without memory to ask the server, which that costs nothing.
+constexpr int64_t kNoMemoryPauseMs = 10;
 // How often a map that is too large is looked at.
 constexpr int64_t kLimitPauseMs = 5000;
 // A hash may have expired so much earlier than we think.
@@ -58,6 +60,14 @@ void ReplicatedMap::copy_soon() noexcept {
   schedule(copy_at_ms_);
 }
 
+// There was no memory to ask: the pauses do not grow, since memory that is short only now and then
+// would be missed again and again.
+void ReplicatedMap::ask_soon() noexcept {
+  copy_wanted_ = true;
+  copy_at_ms_ = monotonic_ms() + kNoMemoryPauseMs;
+  schedule(copy_at_ms_);
+}
+
 // Answers may get lost: until a copy is on its way the subscription is asked again and again.
 void ReplicatedMap::ask_again() noexcept {
   copy_wanted_ = true;
@@ -95,7 +105,7 @@ void ReplicatedMap::begin_copy() {
     // While it is not subscribed yet this only shows whether that was answered.
     (void)subscriptions.after_published(this, config_.max_unnoticed_ms / 2, done);
   } catch (const std::bad_alloc&) {
-    copy_soon();
+    ask_soon();
   }
 }
 
@@ -109,7 +119,7 @@ void ReplicatedMap::fetch_copy() noexcept {
   } catch (const std::bad_alloc&) {
     copy_out_ = false;
     stale(PULSE_MAP_REASON_NO_MEMORY, Error(PULSE_ERR_NO_MEMORY, "no memory to fetch the map"));
-    copy_soon();
+    ask_soon();
   }
 }
 
