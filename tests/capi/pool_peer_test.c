@@ -137,9 +137,10 @@ static bytes without_creation(bytes b) {
 
 /* --- our side ------------------------------------------------------------------------ */
 
-/* Nobody is taken for dead. */
+/* Nobody is taken for dead, or waited for when the test is over. */
 static pulse_node *calm_node(fixture *fx, collector *to) {
   pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.close_timeout_ms = 200;
   options.worker_ttl_ms = 600000;
   options.ack_grace_ms = 600000;
   return fx_node(fx, "jobs", &options, to);

@@ -5,9 +5,10 @@
 
 enum { kGraceMs = 5000 };
 
-/* Nothing happens by itself. */
+/* Nothing happens by itself, and nobody is waited for when the test is over. */
 static pulse_node_options calm(void) {
   pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.close_timeout_ms = 200;
   options.worker_ttl_ms = 600000;
   options.ack_grace_ms = 600000;
   return options;
@@ -200,6 +201,7 @@ static void a_node_leaves_as_recorded(void **state) {
   const pool_view how = {NULL, true, without};
   pulse_node_options options = calm();
   options.ack_grace_ms = kGraceMs;
+  options.close_timeout_ms = TS_DEADLINE_MS;
   collector *member = fx_collector(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, member);
   fx_worker(fx, node, NULL, accepting(fx));
