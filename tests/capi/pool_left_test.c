@@ -210,8 +210,8 @@ static void take_over(fixture *fx, const left *l, int64_t age_ms) {
   close_node(node, member);
 }
 
-/* All nodes of the Go library were killed, and ours comes ten seconds later.  Where loops are scaled
- * down only some of the moments are tried. */
+/* All nodes of the Go library were killed, and ours comes ten seconds later.  Where loops are
+ * scaled down only some of the moments are tried. */
 static void take_over_all(fixture *fx, const left *list) {
   const int64_t most = 10, scaled = ts_scaled(most);
   const int64_t step = scaled >= most ? 1 : scaled < 1 ? most : most / scaled;
