@@ -12,6 +12,11 @@ struct pulse_worker : RefCounted {
   pulse_worker(Ref<pulse_node> n, Ref<PoolWorker> w) : node(std::move(n)), core(std::move(w)) {}
   ~pulse_worker() override { core->close(); }
   static constexpr std::string_view kName = "worker";
+  Error check() const {
+    Error error = check_engine(core->engine());
+    if (!error.ok() || !core->closed()) return error;
+    return Error(PULSE_ERR_CLOSED, "the worker is closed", PULSE_ERROR_NEVER_SENT);
+  }
   const Ref<pulse_node> node;
   const Ref<PoolWorker> core;
 };
@@ -430,10 +435,10 @@ pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options*
 pulse_status pulse_worker_ready_wait(pulse_worker* worker, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    if (worker == nullptr) return null_argument("worker");
+    Error problem = check_handle(worker);
+    if (!problem.ok()) return problem;
     Engine& engine = worker->core->engine();
-    Error problem = check_engine(engine);
-    if (problem.ok()) problem = check_may_wait(engine);
+    problem = check_may_wait(engine);
     if (!problem.ok()) return problem;
     return engine.wait_for(worker->core->ready_signal(), timeout_ms, "the worker is not ready");
   });
