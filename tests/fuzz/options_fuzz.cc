@@ -197,8 +197,9 @@ void use_node(Input& in, pulse_engine* engine, pulse_queue* queue) {
   ticker_options.value.reserved = static_cast<int32_t>(number());
   pulse_ticker* ticker = nullptr;
   to = target(in, queue);
-  check(pulse_ticker_open(node, key.data(), key.size(), in.number(), ticker_options.get(in), &to,
-                          &ticker, &error),
+  const int64_t ticker_interval_ns = in.number();
+  check(pulse_ticker_open(node, key.data(), key.size(), ticker_interval_ns, ticker_options.get(in),
+                          &to, &ticker, &error),
         error);
   Sized<pulse_schedule_options> schedule_options;
   schedule_options.value.plan_timeout_ms = in.number();
@@ -206,8 +207,9 @@ void use_node(Input& in, pulse_engine* engine, pulse_queue* queue) {
   schedule_options.value.reserved = static_cast<int32_t>(number());
   pulse_schedule* schedule = nullptr;
   to = target(in, queue);
-  check(pulse_schedule_open(node, key.data(), key.size(), in.number(), schedule_options.get(in),
-                            &to, &schedule, &error),
+  const int64_t schedule_interval_ns = in.number();
+  check(pulse_schedule_open(node, key.data(), key.size(), schedule_interval_ns,
+                            schedule_options.get(in), &to, &schedule, &error),
         error);
   pulse_schedule_unref(schedule);
   pulse_ticker_unref(ticker);
