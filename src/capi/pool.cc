@@ -427,10 +427,10 @@ pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options*
 pulse_status pulse_worker_ready_wait(pulse_worker* worker, int64_t timeout_ms,
                                      pulse_error* error) noexcept {
   return guard(error, [&]() -> Error {
-    if (worker == nullptr) return null_argument("worker");
+    Error problem = check_handle(worker);
+    if (!problem.ok()) return problem;
     Engine& engine = worker->core->engine();
-    Error problem = check_engine(engine);
-    if (problem.ok()) problem = check_may_wait(engine);
+    problem = check_may_wait(engine);
     if (!problem.ok()) return problem;
     return engine.wait_for(worker->core->ready_signal(), timeout_ms, "the worker is not ready");
   });

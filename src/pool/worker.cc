@@ -127,7 +127,7 @@ void PoolWorker::joined(const Error& error, Reply* reply) {
   }
   phase_ = Phase::running;
   open_reader();
-  if (closing_.load(std::memory_order_acquire)) leave(PULSE_STOP_MOVED);
+  if (closing_.load(std::memory_order_acquire)) leave(leave_reason_);
 }
 
 void PoolWorker::open_reader() {
@@ -742,6 +742,7 @@ void PoolWorker::set_suspect(bool suspect) {
 
 void PoolWorker::declared_dead() noexcept {
   if (phase_ != Phase::running && phase_ != Phase::leaving) return;
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
   phase_ = Phase::dying;
   incarnation_++;
   sending_ = false;
@@ -785,6 +786,7 @@ void PoolWorker::stop_all() {
 // --- leaving -----------------------------------------------------------------------------------
 
 void PoolWorker::leave(pulse_stop_reason reason) noexcept {
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
   closing_.store(true, std::memory_order_release);
   leave_reason_ = reason;
   try {
@@ -814,6 +816,7 @@ void PoolWorker::begin_leaving() {
 // The handlers that have not answered are not waited for: their jobs are left to the others, who
 // take this worker for dead in time.
 void PoolWorker::leave_now() {
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
   late_ = true;
   Vector<Ref<PoolJob>> jobs;
   for (const auto& [key, job] : jobs_) jobs.push_back(job);
@@ -850,6 +853,7 @@ void PoolWorker::finish_phase() {
 }
 
 void PoolWorker::tick(int64_t now_ms) {
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
   if (phase_ == Phase::joining && !joining_) phase_ = Phase::idle;  // that failed
   if (closing_.load(std::memory_order_acquire)) {
     if (late_ && !engine().server_is_ready()) {

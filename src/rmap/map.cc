@@ -336,32 +336,39 @@ void ReplicatedMap::complete_when_visible(Ref<MapWrite> write, uint64_t revision
 // What a copy shows that was asked for after a write was answered includes that write, even if its
 // revision is lower: then the server has lost data since.
 void ReplicatedMap::wake_waiters(bool copied, bool rewound) noexcept {
-  Vector<Waiter> done;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    auto over = [&](const Waiter& w) {
-      if (ended_ || w.revision <= current_->revision()) return true;
-      if (w.write && beyond_limit()) return true;
-      return copied && w.copies < copies_ && (rewound || w.write);
-    };
-    auto first = std::stable_partition(waiters_.begin(), waiters_.end(),
-                                       [&](const Waiter& w) { return !over(w); });
-    if (first == waiters_.end()) return;
-    if (first == waiters_.begin()) {
-      done.swap(waiters_);
-    } else {
-      try {
-        done.assign(std::make_move_iterator(first), std::make_move_iterator(waiters_.end()));
-        waiters_.erase(first, waiters_.end());
-      } catch (const std::bad_alloc&) {
-        schedule(monotonic_ms() + kNoMemoryPauseMs);
-        return;  // with the next version
-      }
-    }
-  }
-  for (Waiter& w : done) {
+  auto wake = [this](Waiter& w) {
     if (w.signal) w.signal->set(ended_ ? closed_error() : Error());
     if (w.write) w.write->complete();
+  };
+  for (;;) {
+    Vector<Waiter> done;
+    Waiter one;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto over = [&](const Waiter& w) {
+        if (ended_ || w.revision <= current_->revision()) return true;
+        if (w.write && beyond_limit()) return true;
+        return copied && w.copies < copies_ && (rewound || w.write);
+      };
+      auto first = std::stable_partition(waiters_.begin(), waiters_.end(),
+                                         [&](const Waiter& w) { return !over(w); });
+      if (first == waiters_.end()) return;
+      if (first == waiters_.begin()) {
+        done.swap(waiters_);
+      } else {
+        try {
+          done.assign(std::make_move_iterator(first), std::make_move_iterator(waiters_.end()));
+          waiters_.erase(first, waiters_.end());
+        } catch (const std::bad_alloc&) {
+          // One after the other then: the next version may be long in coming.
+          one = std::move(*first);
+          waiters_.erase(first);
+        }
+      }
+    }
+    for (Waiter& w : done) wake(w);
+    wake(one);
+    if (!done.empty()) return;
   }
 }
 

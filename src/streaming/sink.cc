@@ -45,6 +45,7 @@ Sink::Sink(Ref<Engine> engine, std::string_view name, const SinkConfig& config,
       ready_signal_(make_ref<Signal>()),
       closed_signal_(make_ref<Signal>()),
       target_(std::move(target)),
+      ready_notice_(make_ref<Notice>(target_, PULSE_EVENT_READY)),
       closed_notice_(make_ref<Notice>(target_, PULSE_EVENT_CLOSED)),
       tick_ms_(tick_for(config.grace_ms)) {}
 

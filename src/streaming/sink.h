@@ -224,7 +224,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
 
   // Loop thread.
   Ref<SharedTarget> target_;
-  Ref<Delivery> closed_notice_;
+  Ref<Delivery> ready_notice_, closed_notice_;  // made early: they are never lost
   Phase phase_ = Phase::starting;
   Map<uint32_t, Ref<SinkStream>> streams_;
   uint32_t next_index_ = 1;

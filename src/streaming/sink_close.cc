@@ -119,6 +119,7 @@ void Sink::finish_close(const Error& error) {
   engine_->forget_hook(*this);
   ready_signal_->set(error.ok() ? closed_error() : error);
   static_cast<Notice*>(closed_notice_.get())->error = error;
+  ready_notice_ = nullptr;
   engine_->deliver(std::move(closed_notice_));
   target_ = nullptr;
   closed_signal_->set(Error());

@@ -149,7 +149,8 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
   }
   if (!ready_) {
     ready_ = true;
-    notice(PULSE_EVENT_READY, nullptr, [](Notice&) {});
+    static_cast<Notice*>(ready_notice_.get())->owner = Ref<Deliverer>::share(this);
+    engine_->deliver(std::move(ready_notice_));
     ready_signal_->set(Error());
   }
   read_error_ = s.upkeep_error = PULSE_OK;

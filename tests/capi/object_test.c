@@ -11,9 +11,14 @@ typedef struct handles {
   pulse_sink *sink;
   pulse_map *map;
   pulse_map_watch *watch;
+  pulse_node *node;
+  pulse_worker *worker;
+  pulse_ticker *ticker;
+  pulse_schedule *schedule;
 } handles;
 
 static const pulse_event_id kId = {1, 1};
+static const int64_t kHour = INT64_C(3600000000000);
 static const pulse_ack_handle kAck = {1, 1, 1, {1, 1}};
 
 /* --- every call on an object, with what it answered ------------------------ */
@@ -79,6 +84,17 @@ static void call_openers(answers *a) {
   NOTE(pulse_map_join(a->h->engine, "m", 1, NULL, any_target(a), &map, NULL));
   NOTE(pulse_map_join_wait(a->h->engine, "m", 1, NULL, any_target(a), 1000, &map, NULL));
   NOTE(pulse_map_watch_open(a->h->map, NULL, any_target(a), &watch, NULL));
+  pulse_node *n = a->h->node, *node = NULL;
+  pulse_worker *worker = NULL;
+  pulse_ticker *ticker = NULL;
+  pulse_schedule *schedule = NULL;
+  NOTE(pulse_node_join(a->h->engine, "q", 1, NULL, any_target(a), &node, NULL));
+  NOTE(pulse_node_join_wait(a->h->engine, "q", 1, NULL, any_target(a), 1000, &node, NULL));
+  NOTE(pulse_node_add_worker(n, NULL, any_target(a), &worker, NULL));
+  NOTE(pulse_ticker_open(n, "u", 1, kHour, NULL, any_target(a), &ticker, NULL));
+  NOTE(pulse_ticker_open_wait(n, "u", 1, kHour, NULL, any_target(a), 1000, &ticker, NULL));
+  NOTE(pulse_schedule_open(n, "v", 1, kHour, NULL, any_target(a), &schedule, NULL));
+  NOTE(pulse_schedule_open_wait(n, "v", 1, kHour, NULL, any_target(a), 1000, &schedule, NULL));
 }
 
 /* `stream` is a good one, so that only the object is at fault. */
@@ -172,6 +188,49 @@ static void call_map_ends(answers *a) {
   NOTE(pulse_map_destroy_wait(m, NULL, 1000, NULL));
 }
 
+/* The dispatch of a job that nobody takes would wait. */
+static void call_dispatch(answers *a) {
+  pulse_node *n = a->h->node;
+  NOTE(pulse_node_dispatch(n, "k", 1, "p", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_node_dispatch_wait(n, "k", 1, "p", 1, 1000, NULL));
+}
+
+static void call_node(answers *a) {
+  pulse_node *n = a->h->node;
+  pulse_job_state state = 0;
+  NOTE(pulse_node_stop_job(n, "k", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_node_stop_job_wait(n, "k", 1, 1000, NULL));
+  NOTE(pulse_node_notify(n, "k", 1, "p", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_node_notify_wait(n, "k", 1, "p", 1, 1000, NULL));
+  NOTE(pulse_node_get_job_state(n, "k", 1, any_target(a), NULL, NULL));
+  NOTE(pulse_node_get_job_state_wait(n, "k", 1, &state, 1000, NULL));
+  NOTE(pulse_node_stop_ticker(n, "none", 4, any_target(a), NULL, NULL));
+  NOTE(pulse_node_stop_ticker_wait(n, "none", 4, 1000, NULL));
+}
+
+static void call_tickers(answers *a) {
+  NOTE(pulse_ticker_stop(a->h->ticker, any_target(a), NULL, NULL));
+  NOTE(pulse_schedule_stop(a->h->schedule, any_target(a), NULL, NULL));
+}
+static void call_tickers_wait(answers *a) {
+  NOTE(pulse_ticker_stop_wait(a->h->ticker, 1000, NULL));
+  NOTE(pulse_schedule_stop_wait(a->h->schedule, 1000, NULL));
+}
+
+static void call_shutdown(answers *a) {
+  NOTE(pulse_node_shutdown(a->h->node, any_target(a), NULL, NULL));
+  NOTE(pulse_node_shutdown_wait(a->h->node, 1000, NULL));
+}
+
+/* All that a pool's handles can be asked once they are closed. */
+static void call_pool(answers *a) {
+  call_dispatch(a);
+  call_node(a);
+  call_tickers(a);
+  call_tickers_wait(a);
+  call_shutdown(a);
+}
+
 static void check_answers(const answers *a, pulse_status expected) {
   for (size_t i = 0; i < a->count; ++i) {
     if (a->list[i].status == expected) continue;
@@ -183,7 +242,7 @@ static void check_answers(const answers *a, pulse_status expected) {
 /* --- NULL ------------------------------------------------------------------ */
 
 static void null_objects_are_refused(void **state) {
-  const handles none = {NULL, NULL, NULL, NULL, NULL, NULL};
+  const handles none = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
   answers a = {.h = &none, .to = fx_collector(*state)};
   call_engine(&a);
   call_stream(&a);
@@ -193,6 +252,8 @@ static void null_objects_are_refused(void **state) {
   call_ack(&a, &kAck);
   call_map(&a);
   call_map_ends(&a);
+  call_pool(&a);
+  note(&a, "pulse_worker_ready_wait", pulse_worker_ready_wait(NULL, 0, NULL));
   note(&a, "pulse_engine_close", pulse_engine_close(NULL));
   check_answers(&a, PULSE_ERR_INVALID);
 }
@@ -234,6 +295,48 @@ static void null_objects_without_a_call_are_refused(void **state) {
   assert_int_equal(pulse_map_snapshot_get(NULL, "k", 1, &value), PULSE_ERR_INVALID);
   assert_int_equal(pulse_map_snapshot_next(NULL, &cursor, &entry, sizeof entry, 1),
                    PULSE_ERR_INVALID);
+  pulse_node_metrics nm = {.size = sizeof nm};
+  pulse_ticker_info ti = {.size = sizeof ti};
+  pulse_pool_snapshot *snapshot = NULL;
+  pulse_node_info ni;
+  pulse_worker_info wi;
+  pulse_job_info ji;
+  assert_status(PULSE_ERR_INVALID, pulse_node_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_node_close_wait(NULL, 0, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_node_get_metrics(NULL, &nm));
+  assert_status(PULSE_ERR_INVALID, pulse_node_get_job_payload(NULL, "k", 1, &value));
+  assert_status(PULSE_ERR_INVALID, pulse_node_take_snapshot(NULL, &snapshot, fx_err()));
+  assert_int_equal(pulse_node_get_id(NULL, text, sizeof text), 0);
+  assert_int_equal(pulse_pool_snapshot_node_count(NULL), 0);
+  assert_int_equal(pulse_pool_snapshot_worker_count(NULL), 0);
+  assert_int_equal(pulse_pool_snapshot_job_count(NULL), 0);
+  assert_status(PULSE_ERR_INVALID, pulse_pool_snapshot_get_node(NULL, 0, &ni, sizeof ni));
+  assert_status(PULSE_ERR_INVALID, pulse_pool_snapshot_get_worker(NULL, 0, &wi, sizeof wi));
+  assert_status(PULSE_ERR_INVALID, pulse_pool_snapshot_get_job(NULL, 0, &ji, sizeof ji));
+  assert_status(PULSE_ERR_INVALID, pulse_worker_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_worker_close_wait(NULL, 0, fx_err()));
+  assert_int_equal(pulse_worker_get_id(NULL, text, sizeof text), 0);
+  assert_int_equal(pulse_worker_job_count(NULL), 0);
+  assert_status(PULSE_ERR_INVALID, pulse_job_started(NULL, PULSE_OK, NULL, 0));
+  assert_status(PULSE_ERR_INVALID, pulse_job_stopped(NULL, PULSE_OK, NULL, 0));
+  assert_status(PULSE_ERR_INVALID, pulse_job_notified(NULL, PULSE_OK, NULL, 0));
+  assert_status(PULSE_ERR_INVALID, pulse_job_finish(NULL, PULSE_OK, NULL, 0));
+  assert_null(pulse_job_key(NULL, NULL));
+  assert_null(pulse_job_payload(NULL, NULL));
+  assert_null(pulse_job_worker(NULL, NULL));
+  assert_int_equal(pulse_job_created_ns(NULL), 0);
+  assert_int_equal(pulse_job_requeued(NULL), 0);
+  assert_status(PULSE_ERR_INVALID, pulse_ticker_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_ticker_close_wait(NULL, 0, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_ticker_get_info(NULL, &ti));
+  assert_status(PULSE_ERR_INVALID, pulse_schedule_close(NULL));
+  assert_status(PULSE_ERR_INVALID, pulse_schedule_close_wait(NULL, 0, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_schedule_get_info(NULL, &ti));
+  assert_status(PULSE_ERR_INVALID, pulse_plan_start(NULL, "k", 1, "p", 1, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_plan_stop(NULL, "k", 1, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_plan_stop_others(NULL, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_plan_stop_schedule(NULL, fx_err()));
+  assert_status(PULSE_ERR_INVALID, pulse_plan_answer(NULL, PULSE_OK, NULL, 0));
   assert_int_equal(pulse_list_size(NULL), 0);
   assert_null(pulse_list_at(NULL, 0, NULL));
   assert_int_equal(pulse_queue_poll(NULL, &event, sizeof event, 1, 0), PULSE_ERR_INVALID);
@@ -256,6 +359,20 @@ static void null_handles_may_be_counted(void **state) {
   assert_null(pulse_map_watch_ref(NULL));
   assert_null(pulse_map_snapshot_ref(NULL));
   assert_null(pulse_list_ref(NULL));
+  assert_null(pulse_node_ref(NULL));
+  assert_null(pulse_worker_ref(NULL));
+  assert_null(pulse_job_ref(NULL));
+  assert_null(pulse_pool_snapshot_ref(NULL));
+  assert_null(pulse_ticker_ref(NULL));
+  assert_null(pulse_schedule_ref(NULL));
+  assert_null(pulse_plan_ref(NULL));
+  pulse_node_unref(NULL);
+  pulse_worker_unref(NULL);
+  pulse_job_unref(NULL);
+  pulse_pool_snapshot_unref(NULL);
+  pulse_ticker_unref(NULL);
+  pulse_schedule_unref(NULL);
+  pulse_plan_unref(NULL);
   pulse_map_unref(NULL);
   pulse_map_watch_unref(NULL);
   pulse_map_snapshot_unref(NULL);
@@ -267,6 +384,17 @@ static void null_handles_may_be_counted(void **state) {
   pulse_queue_unref(NULL);
 }
 
+/* Dead nodes of one test are not waited for in the next. */
+static void open_pool(fixture *fx, handles *h, collector *to) {
+  pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.worker_ttl_ms = 1000;
+  options.close_timeout_ms = 200;
+  h->node = fx_node(fx, "p", &options, NULL);
+  h->worker = fx_worker(fx, h->node, NULL, to);
+  h->ticker = fx_ticker(fx, h->node, "t", kHour, NULL, to);
+  h->schedule = fx_schedule(fx, h->node, "plans", kHour, NULL, to);
+}
+
 static void open_all(fixture *fx, handles *h, collector *to) {
   h->engine = fx_ready(fx, NULL);
   h->stream = fx_stream(fx, "s", NULL);
@@ -274,6 +402,8 @@ static void open_all(fixture *fx, handles *h, collector *to) {
   h->sink = fx_sink(fx, h->stream, "g", NULL, to);
   h->map = fx_map(fx, "m", NULL, NULL);
   h->watch = fx_watch(fx, h->map, NULL, to);
+  collector *requests = fx_collector(fx);
+  open_pool(fx, h, requests);
 }
 
 /* Good objects, but no place for the result, or no text, items, ids, handles. */
@@ -349,6 +479,10 @@ static void ref_returns_the_handle(void **state) {
   assert_ptr_equal(pulse_queue_ref(c->queue), c->queue);
   assert_ptr_equal(pulse_map_ref(h.map), h.map);
   assert_ptr_equal(pulse_map_watch_ref(h.watch), h.watch);
+  assert_ptr_equal(pulse_node_ref(h.node), h.node);
+  assert_ptr_equal(pulse_worker_ref(h.worker), h.worker);
+  assert_ptr_equal(pulse_ticker_ref(h.ticker), h.ticker);
+  assert_ptr_equal(pulse_schedule_ref(h.schedule), h.schedule);
   pulse_engine_unref(h.engine);
   pulse_stream_unref(h.stream);
   pulse_reader_unref(h.reader);
@@ -356,6 +490,10 @@ static void ref_returns_the_handle(void **state) {
   pulse_queue_unref(c->queue);
   pulse_map_unref(h.map);
   pulse_map_watch_unref(h.watch);
+  pulse_node_unref(h.node);
+  pulse_worker_unref(h.worker);
+  pulse_ticker_unref(h.ticker);
+  pulse_schedule_unref(h.schedule);
   /* All are still of use: one reference each is left. */
   fx_add(h.stream, "n", "p");
   col_wait(c, PULSE_EVENT_MESSAGE, 1);
@@ -370,6 +508,10 @@ static void *count_all(void *arg) {
     pulse_sink_unref(pulse_sink_ref(h->sink));
     pulse_map_unref(pulse_map_ref(h->map));
     pulse_map_watch_unref(pulse_map_watch_ref(h->watch));
+    pulse_node_unref(pulse_node_ref(h->node));
+    pulse_worker_unref(pulse_worker_ref(h->worker));
+    pulse_ticker_unref(pulse_ticker_ref(h->ticker));
+    pulse_schedule_unref(pulse_schedule_ref(h->schedule));
   }
   return NULL;
 }
@@ -419,6 +561,8 @@ static void call_all_closed(void *arg) {
   call_ack(a, &col_find(a->to, PULSE_EVENT_MESSAGE, 0)->ack);
   call_map(a);
   call_map_ends(a);
+  call_pool(a);
+  NOTE(pulse_worker_ready_wait(a->h->worker, 1000, NULL));
 }
 
 static void close_everything(fixture *fx, handles *h, collector *c) {
@@ -431,6 +575,7 @@ static void close_everything(fixture *fx, handles *h, collector *c) {
   h->reader = fx_reader(fx, h->stream, NULL, messages);
   h->map = fx_map(fx, "m", NULL, NULL);
   h->watch = fx_watch(fx, h->map, NULL, messages);
+  open_pool(fx, h, messages);
   assert_ok(pulse_engine_close_wait(h->engine, TS_DEADLINE_MS, fx_err()));
 }
 
@@ -467,6 +612,14 @@ static void closing_again_is_no_error(void **state) {
   assert_ok(pulse_map_close_wait(h.map, 0, fx_err()));
   assert_ok(pulse_map_watch_close(h.watch));
   assert_ok(pulse_map_watch_close_wait(h.watch, 0, fx_err()));
+  assert_ok(pulse_node_close(h.node));
+  assert_ok(pulse_node_close_wait(h.node, 0, fx_err()));
+  assert_ok(pulse_worker_close(h.worker));
+  assert_ok(pulse_worker_close_wait(h.worker, 0, fx_err()));
+  assert_ok(pulse_ticker_close(h.ticker));
+  assert_ok(pulse_ticker_close_wait(h.ticker, 0, fx_err()));
+  assert_ok(pulse_schedule_close(h.schedule));
+  assert_ok(pulse_schedule_close_wait(h.schedule, 0, fx_err()));
 }
 
 static void a_closed_object_says_so_on_an_open_engine(void **state) {
@@ -481,11 +634,14 @@ static void a_closed_object_says_so_on_an_open_engine(void **state) {
   assert_ok(pulse_reader_close_wait(h.reader, TS_DEADLINE_MS, fx_err()));
   assert_ok(pulse_sink_close_wait(h.sink, TS_DEADLINE_MS, fx_err()));
   assert_ok(pulse_map_close_wait(h.map, TS_DEADLINE_MS, fx_err()));
+  assert_ok(pulse_node_close_wait(h.node, TS_DEADLINE_MS, fx_err()));
   answers a = {.h = &h, .to = c};
   call_reader(&a);
   call_sink(&a);
   call_ack(&a, &taken->ack);
   call_map(&a);
+  call_pool(&a);
+  note(&a, "pulse_worker_ready_wait", pulse_worker_ready_wait(h.worker, 1000, NULL));
   check_answers(&a, PULSE_ERR_CLOSED);
   answers ends = {.h = &h, .to = c};
   call_map_ends(&ends);
@@ -500,6 +656,8 @@ static void call_from_another_thread(void *arg) {
   call_sink(a);
   call_map(a);
   call_map_ends(a);
+  call_node(a);
+  call_tickers_wait(a);
 }
 
 /* Whatever works here works there; the loop is driven by the first thread. */
@@ -581,6 +739,91 @@ static void destroy_runs_before_a_failing_call_returns(void **state) {
   assert_status(PULSE_ERR_INVALID, pulse_engine_open(&bad, &engine, fx_err()));
   assert_int_equal(col_destroyed(c), 4);
   assert_int_equal(col_count(c), 0);
+}
+
+/* Whatever is wrong with a call that opens one of a pool's objects, and on a closed engine. */
+static void destroy_runs_when_a_pool_does_not_open(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = fx_ready(fx, NULL);
+  collector *c = fx_collector(fx);
+  collector *requests = fx_collector(fx);
+  handles h;
+  open_pool(fx, &h, requests);
+  pulse_node_options bad = PULSE_NODE_OPTIONS_INIT;
+  bad.worker_ttl_ms = -5;
+  pulse_worker_options few = PULSE_WORKER_OPTIONS_INIT;
+  few.start_concurrency = -5;
+  pulse_node *node = NULL;
+  pulse_worker *worker = NULL;
+  pulse_ticker *ticker = NULL;
+  pulse_schedule *schedule = NULL;
+  uint64_t failed = 0;
+#define FAILS(status, call)                       \
+  do {                                            \
+    assert_status(status, call);                  \
+    assert_int_equal(col_destroyed(c), ++failed); \
+  } while (0)
+  const pulse_status invalid = PULSE_ERR_INVALID;
+  FAILS(invalid, pulse_node_join(engine, "q", 1, NULL, col_target(c, 1), NULL, fx_err()));
+  FAILS(invalid, pulse_node_join(NULL, "q", 1, NULL, col_target(c, 1), &node, fx_err()));
+  FAILS(invalid, pulse_node_join(engine, "=", 1, NULL, col_target(c, 1), &node, fx_err()));
+  FAILS(invalid, pulse_node_join(engine, NULL, 1, NULL, col_target(c, 1), &node, fx_err()));
+  FAILS(invalid, pulse_node_join(engine, "q", 1, &bad, col_target(c, 1), &node, fx_err()));
+  FAILS(invalid, pulse_node_join_wait(engine, "q", 1, NULL, col_target(c, 1), 9, NULL, fx_err()));
+  FAILS(invalid, pulse_node_join_wait(NULL, "q", 1, NULL, col_target(c, 1), 9, &node, fx_err()));
+  FAILS(invalid, pulse_node_join_wait(engine, "q", 1, &bad, col_target(c, 1), 9, &node, fx_err()));
+  FAILS(invalid, pulse_node_add_worker(h.node, NULL, col_target(c, 1), NULL, fx_err()));
+  FAILS(invalid, pulse_node_add_worker(h.node, &few, col_target(c, 1), &worker, fx_err()));
+  FAILS(invalid, pulse_ticker_open(h.node, "t", 1, kHour, NULL, col_target(c, 1), NULL, fx_err()));
+  FAILS(invalid,
+        pulse_ticker_open(h.node, "=", 1, kHour, NULL, col_target(c, 1), &ticker, fx_err()));
+  FAILS(invalid,
+        pulse_ticker_open_wait(h.node, "t", 1, 0, NULL, col_target(c, 1), 9, &ticker, fx_err()));
+  FAILS(invalid,
+        pulse_schedule_open(h.node, "s", 1, kHour, NULL, col_target(c, 1), NULL, fx_err()));
+  FAILS(invalid,
+        pulse_schedule_open(h.node, "jobs", 4, kHour, NULL, col_target(c, 1), &schedule, fx_err()));
+  FAILS(invalid, pulse_schedule_open_wait(h.node, "s", 1, 0, NULL, col_target(c, 1), 9, &schedule,
+                                          fx_err()));
+  assert_ok(pulse_node_close_wait(h.node, TS_DEADLINE_MS, fx_err()));
+  const pulse_status closed = PULSE_ERR_CLOSED;
+  FAILS(closed, pulse_node_add_worker(h.node, NULL, col_target(c, 1), &worker, fx_err()));
+  FAILS(closed,
+        pulse_ticker_open(h.node, "t", 1, kHour, NULL, col_target(c, 1), &ticker, fx_err()));
+  FAILS(closed,
+        pulse_schedule_open(h.node, "s", 1, kHour, NULL, col_target(c, 1), &schedule, fx_err()));
+  assert_ok(pulse_engine_close_wait(engine, TS_DEADLINE_MS, fx_err()));
+  FAILS(closed, pulse_node_join(engine, "q", 1, NULL, col_target(c, 1), &node, fx_err()));
+  FAILS(closed, pulse_node_join_wait(engine, "q", 1, NULL, col_target(c, 1), 9, &node, fx_err()));
+#undef FAILS
+  assert_int_equal(col_count(c), 0);
+}
+
+typedef struct inside {
+  pulse_engine *engine;
+  collector *c;
+  pulse_status status;
+  bool done;
+} inside;
+
+static void join_inside(const pulse_event *event, void *user_data) {
+  (void)event;
+  inside *i = user_data;
+  pulse_node *node = NULL;
+  i->status = pulse_node_join_wait(i->engine, "q", 1, NULL, col_target(i->c, 1), 9, &node, NULL);
+  __atomic_store_n(&i->done, true, __ATOMIC_SEQ_CST);
+}
+
+static void destroy_runs_when_a_callback_may_not_wait(void **state) {
+  fixture *fx = *state;
+  inside i = {fx_ready(fx, NULL), fx_collector(fx), PULSE_OK, false};
+  pulse_target target = PULSE_TARGET_INIT;
+  target.callback = join_inside;
+  target.user_data = &i;
+  assert_ok(pulse_engine_ping(i.engine, &target, NULL, fx_err()));
+  fx_until(fx, __atomic_load_n(&i.done, __ATOMIC_SEQ_CST));
+  assert_int_equal(i.status, PULSE_ERR_REENTRANT);
+  assert_int_equal(col_destroyed(i.c), 1);
 }
 
 static void destroy_of_an_object_runs_after_its_closed_event(void **state) {
@@ -688,6 +931,8 @@ int main(void) {
       FX_TEST(destroy_runs_once_and_after_the_completion, 1, BY_CALLBACK, "manual, inline"),
       FX_TEST(destroy_runs_once_and_after_the_completion, 1, BY_DISPATCH, "manual, dispatched"),
       ALL_WAYS(destroy_runs_before_a_failing_call_returns),
+      ALL_WAYS(destroy_runs_when_a_pool_does_not_open),
+      BOTH_DRIVERS(destroy_runs_when_a_callback_may_not_wait),
       ALL_WAYS(destroy_of_an_object_runs_after_its_closed_event),
       BOTH_DRIVERS(the_log_is_destroyed_once),
       BOTH_DRIVERS(destroy_runs_when_an_option_is_unknown),

@@ -161,6 +161,62 @@ void use_stream(Input& in, pulse_engine* engine, pulse_queue* queue) {
   pulse_stream_unref(stream);
 }
 
+void use_node(Input& in, pulse_engine* engine, pulse_queue* queue) {
+  pulse_error error = PULSE_ERROR_INIT;
+  const bool odd = in.flag();
+  const auto number = [&] { return odd && in.flag() ? in.number() : 0; };
+  Sized<pulse_node_options> options;
+  options.value.worker_ttl_ms = number();
+  options.value.worker_shutdown_ttl_ms = number();
+  options.value.job_sink_block_ms = number();
+  options.value.max_queued_jobs = number();
+  options.value.ack_grace_ms = number();
+  options.value.close_timeout_ms = number();
+  options.value.client_only = static_cast<int32_t>(number());
+  options.value.routing = static_cast<pulse_routing>(number());
+  const std::string pool = in.text(), key = in.text(), payload = in.text();
+  pulse_node* node = nullptr;
+  pulse_target to = target(in, queue);
+  check(pulse_node_join(engine, pool.data(), pool.size(), options.get(in), &to, &node, &error),
+        error);
+  to = target(in, queue);
+  check(pulse_node_dispatch(node, key.data(), key.size(), payload.data(), payload.size(), &to,
+                            nullptr, &error),
+        error);
+  to = target(in, queue);
+  check(pulse_node_notify(node, key.data(), key.size(), payload.data(), payload.size(), &to,
+                          nullptr, &error),
+        error);
+  Sized<pulse_worker_options> worker_options;
+  worker_options.value.start_concurrency = in.number();
+  pulse_worker* worker = nullptr;
+  to = target(in, queue);
+  check(pulse_node_add_worker(node, worker_options.get(in), &to, &worker, &error), error);
+  Sized<pulse_ticker_options> ticker_options;
+  ticker_options.value.catch_up = static_cast<int32_t>(in.number());
+  ticker_options.value.reserved = static_cast<int32_t>(number());
+  pulse_ticker* ticker = nullptr;
+  to = target(in, queue);
+  const int64_t ticker_interval_ns = in.number();
+  check(pulse_ticker_open(node, key.data(), key.size(), ticker_interval_ns, ticker_options.get(in),
+                          &to, &ticker, &error),
+        error);
+  Sized<pulse_schedule_options> schedule_options;
+  schedule_options.value.plan_timeout_ms = in.number();
+  schedule_options.value.catch_up = static_cast<int32_t>(in.number());
+  schedule_options.value.reserved = static_cast<int32_t>(number());
+  pulse_schedule* schedule = nullptr;
+  to = target(in, queue);
+  const int64_t schedule_interval_ns = in.number();
+  check(pulse_schedule_open(node, key.data(), key.size(), schedule_interval_ns,
+                            schedule_options.get(in), &to, &schedule, &error),
+        error);
+  pulse_schedule_unref(schedule);
+  pulse_ticker_unref(ticker);
+  pulse_worker_unref(worker);
+  pulse_node_unref(node);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -204,7 +260,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   pulse_status status = pulse_engine_open(&o, &engine, &error);
   check(status, error);
   if (status == PULSE_OK) {
-    use_stream(in, engine, queue);
+    if (in.flag()) {
+      use_node(in, engine, queue);
+    } else {
+      use_stream(in, engine, queue);
+    }
     if (o.driver == PULSE_DRIVER_MANUAL) pulse_engine_run_once(engine, in.byte(), in.byte());
     if (pulse_engine_close_wait(engine, 20000, nullptr) != PULSE_OK) abort();
     pulse_engine_unref(engine);

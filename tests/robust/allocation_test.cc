@@ -185,6 +185,7 @@ TEST_P(Allocation, SinkAckAndClose) {
                        [&] { return pulse_sink_ready_wait(world.sink, TS_DEADLINE_MS, &error); })) {
       return;
     }
+    ASSERT_TRUE(world.pump_until([&] { return world.ready_events == 1; })) << "nobody was told";
     // Acks that fail for want of memory are repeated: all ten are acked in the end.
     size_t next = 0;
     const auto pending = [&]() -> int64_t {

@@ -173,7 +173,7 @@ std::string counted(World& world) {
 }
 
 TEST_P(Allocation, PoolsLoseNothing) {
-  at_each_allocation(200, [](World& world, const std::function<void()>& arm) {
+  at_each_allocation(120, [](World& world, const std::function<void()>& arm) {
     Host host(world);
     ASSERT_TRUE(world.open());
     arm();
@@ -211,7 +211,7 @@ TEST_P(Allocation, PoolsLoseNothing) {
 }
 
 TEST_P(Allocation, PoolsAreLeft) {
-  at_each_allocation(100, [](World& world, const std::function<void()>& arm) {
+  at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
     ASSERT_TRUE(world.open());
     ASSERT_TRUE(join(world) && add_worker(world));
@@ -230,7 +230,7 @@ TEST_P(Allocation, PoolsAreLeft) {
 }
 
 TEST_P(Allocation, PoolsAreShutDown) {
-  at_each_allocation(100, [](World& world, const std::function<void()>& arm) {
+  at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
     ASSERT_TRUE(world.open());
     ASSERT_TRUE(join(world) && add_worker(world));
@@ -256,7 +256,7 @@ TEST_P(Allocation, PoolsAreShutDown) {
 }
 
 TEST_P(Allocation, TickersAndSchedulesGoOn) {
-  at_each_allocation(100, [](World& world, const std::function<void()>& arm) {
+  at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
     ASSERT_TRUE(world.open());
     ASSERT_TRUE(join(world) && add_worker(world));

@@ -213,6 +213,7 @@ class World {
   std::function<bool(const pulse_event&)> take_first;
   std::map<std::string, std::string> told;  // what the watch's changes add up to
   std::atomic<int> added{0};
+  int ready_events = 0;
   bool connections_are_killed = false;
   bool ended = false;  // the reader, sink or map is closed
   pulse_status close_status = PULSE_OK;
@@ -257,6 +258,9 @@ class World {
         } else {
           told.clear();
         }
+        return;
+      case PULSE_EVENT_READY:
+        ready_events++;
         return;
       case PULSE_EVENT_CLOSED:
         ended = true;
