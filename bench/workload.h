@@ -1,0 +1,37 @@
+/* The workloads, each for one row of the table or several that share their runs. */
+#ifndef PULSEENGINE_BENCH_WORKLOAD_H
+#define PULSEENGINE_BENCH_WORKLOAD_H
+
+#include <vector>
+
+#include "measure.h"
+#include "place.h"
+
+namespace bench {
+
+struct Context {
+  Place& place;
+  Plan plan;
+  Progress& progress;
+};
+
+struct Workload {
+  const char* name;
+  const char* rows;
+  const char* what;
+  bool any_transport;  // false: nothing of it depends on the transport, so it runs with one only
+  std::vector<Result> (*run)(Context& context);
+};
+
+const std::vector<Workload>& workloads();
+
+std::vector<Result> run_add(Context& context);
+std::vector<Result> run_add_many(Context& context);
+std::vector<Result> run_add_four(Context& context);
+std::vector<Result> run_add_bounded(Context& context);
+std::vector<Result> run_add_blocking(Context& context);
+std::vector<Result> run_add_cpu(Context& context);
+
+}  // namespace bench
+
+#endif
