@@ -10,7 +10,7 @@ namespace bench {
 
 struct HiredisAsyncAdds::Loop {
   Loop(Place& place_, int in_flight_, const Words& command)
-      : place(place_), in_flight(in_flight_), words(command), arguments(words) {}
+      : place(place_), in_flight(in_flight_), arguments(command) {}
 
   void add() {
     ++under_way;
@@ -45,7 +45,6 @@ struct HiredisAsyncAdds::Loop {
 
   Place& place;
   int in_flight;
-  Words words;
   Arguments arguments;
   uv_loop_t uv{};
   redisAsyncContext* context = nullptr;

@@ -36,6 +36,12 @@ HiredisReply HiredisConnection::command(const Arguments& arguments) {
       redisCommandArgv(context_.get(), arguments.count(), arguments.texts(), arguments.sizes()));
 }
 
+HiredisReply HiredisConnection::command(std::vector<const char*>& texts,
+                                        const std::vector<size_t>& sizes) {
+  return checked(
+      redisCommandArgv(context_.get(), static_cast<int>(texts.size()), texts.data(), sizes.data()));
+}
+
 void HiredisConnection::append(const Arguments& arguments) {
   require(redisAppendCommandArgv(context_.get(), arguments.count(), arguments.texts(),
                                  arguments.sizes()) == REDIS_OK,

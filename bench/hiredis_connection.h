@@ -20,17 +20,20 @@ using HiredisReply = std::unique_ptr<redisReply, HiredisReplyFree>;
 // The words of a command as hiredis wants them.
 class Arguments {
  public:
-  explicit Arguments(const Words& words) {
-    for (const std::string& word : words) {
+  explicit Arguments(Words words) : words_(std::move(words)) {
+    for (const std::string& word : words_) {
       texts_.push_back(word.data());
       sizes_.push_back(word.size());
     }
   }
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
   int count() const { return static_cast<int>(texts_.size()); }
   const char** texts() const { return texts_.data(); }
   const size_t* sizes() const { return sizes_.data(); }
 
  private:
+  Words words_;
   mutable std::vector<const char*> texts_;  // hiredis takes them without const
   std::vector<size_t> sizes_;
 };
@@ -41,6 +44,7 @@ class HiredisConnection {
   explicit HiredisConnection(const Place& place);
   // Failure when there is no reply, or an error.
   HiredisReply command(const Arguments& arguments);
+  HiredisReply command(std::vector<const char*>& texts, const std::vector<size_t>& sizes);
   void append(const Arguments& arguments);
   HiredisReply reply();
 

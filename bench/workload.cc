@@ -10,6 +10,8 @@ const std::vector<Workload>& workloads() {
       {"add-bounded", "4", "adds to a bounded stream", true, run_add_bounded},
       {"add-blocking", "5", "adds against blocking clients", true, run_add_blocking},
       {"add-cpu", "6", "client CPU per add", true, run_add_cpu},
+      {"sink", "7", "sinks with acks: rows 7 and 8", true, run_sink},
+      {"latency", "9", "one add at a time", true, run_latency},
   };
   return all;
 }

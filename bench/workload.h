@@ -31,6 +31,15 @@ std::vector<Result> run_add_four(Context& context);
 std::vector<Result> run_add_bounded(Context& context);
 std::vector<Result> run_add_blocking(Context& context);
 std::vector<Result> run_add_cpu(Context& context);
+std::vector<Result> run_sink(Context& context);
+std::vector<Result> run_latency(Context& context);
+std::vector<Result> run_submit(Context& context);
+std::vector<Result> run_map_get(Context& context);
+std::vector<Result> run_map_set(Context& context);
+std::vector<Result> run_visible(Context& context);
+std::vector<Result> run_together(Context& context);
+std::vector<Result> run_pool(Context& context);
+std::vector<Result> run_queue(Context& context);
 
 }  // namespace bench
 
