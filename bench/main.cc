@@ -1,11 +1,13 @@
 // Measures the engine against what else there is.
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "arguments.h"
 #include "cpu.h"
 #include "failure.h"
 #include "report.h"
+#include "visible.h"
 #include "workload.h"
 
 namespace bench {
@@ -82,6 +84,8 @@ int run(const Options& options) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
+  // This program starts itself as the other process of a workload.
+  if (argc == 4 && strcmp(argv[1], "--watch-map") == 0) return bench::watch_map(argv[2], argv[3]);
   bench::Options options;
   try {
     options = bench::parse_arguments(argc, argv);

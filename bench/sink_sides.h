@@ -8,19 +8,23 @@
 
 namespace bench {
 
-// A sink with its defaults; each event is acked by itself, inline.  Counts confirmed acks, from
-// when the sink receives.
+enum class Acks {
+  one_by_one,  // each event is acked by itself, inline
+  in_batches   // a thread polls batches of 256 from a queue, and acks each in one call
+};
+
+// A sink with its defaults.  Counts confirmed acks, from when the sink receives.
 class EngineSink : public Side {
  public:
-  EngineSink(Place& place, const Events& events);
+  EngineSink(Place& place, const Events& events, Acks acks);
   Sample run(double seconds) override;
 
  private:
   Place& place_;
   const Events& events_;
+  Acks acks_;
   Handle<pulse_engine> engine_;
   Handle<pulse_stream> stream_;
-  int runs_ = 0;
 };
 
 // XREADGROUP COUNT n and XACK of all of them, in turns.

@@ -12,6 +12,12 @@ const std::vector<Workload>& workloads() {
       {"add-cpu", "6", "client CPU per add", true, run_add_cpu},
       {"sink", "7", "sinks with acks: rows 7 and 8", true, run_sink},
       {"latency", "9", "one add at a time", true, run_latency},
+      {"map-get", "11", "reads of a map while it changes", false, run_map_get},
+      {"map-set", "12", "sets of a map in a pipeline", true, run_map_set},
+      {"visible", "13", "until a set is seen by another process", true, run_visible},
+      {"together", "14", "add, sink and ack at the same time", true, run_together},
+      {"pool", "15", "dispatching jobs", true, run_pool},
+      {"queue", "16", "delivery through a queue against inline delivery", false, run_queue},
   };
   return all;
 }
