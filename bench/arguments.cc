@@ -47,9 +47,8 @@ double parse_positive(const std::string& option, const std::string& text) {
 
 void parse_workload(const std::string& word, Options* options) {
   const auto& all = workloads();
-  const bool known = std::any_of(all.begin(), all.end(), [&](const Workload& workload) {
-    return word == workload.name || word == workload.rows;
-  });
+  const bool known = std::any_of(
+      all.begin(), all.end(), [&](const Workload& workload) { return is_called(workload, word); });
   require(known, "there is no workload " + word + "; --list tells which there are");
   options->workloads.push_back(word);
 }

@@ -14,9 +14,9 @@ namespace bench {
 namespace {
 
 bool is_wanted(const Options& options, const Workload& workload) {
-  const auto& names = options.workloads;
-  return names.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-           return name == workload.name || name == workload.rows;
+  const auto& words = options.workloads;
+  return words.empty() || std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+           return is_called(workload, word);
          });
 }
 

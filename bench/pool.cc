@@ -64,14 +64,17 @@ class Dispatches : public Side {
     sample.server_cpu = place_.cpu() - server;
     // Finished jobs are taken off the server a little later.
     const double deadline = now_seconds() + 30;
-    while (metrics().finished - finished < static_cast<uint64_t>(answers_ - answers) &&
+    while ((metrics().finished - finished < static_cast<uint64_t>(answers_ - answers) ||
+            jobs() != static_cast<uint64_t>(live_.load())) &&
            now_seconds() < deadline && !failed_) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     require(!failed_, "a dispatch failed: " + failure_);
     require(metrics().finished - finished == static_cast<uint64_t>(answers_ - answers) &&
                 jobs() == static_cast<uint64_t>(live_.load()),
-            "not all jobs that were started have finished");
+            "of " + std::to_string(answers_ - answers) + " jobs that were started " +
+                std::to_string(metrics().finished - finished) + " have finished; " +
+                std::to_string(jobs()) + " live, " + std::to_string(live_) + " expected");
     int64_t commands = -1;  // INFO
     for (const auto& [name, count] : place_.calls()) {
       const auto before = calls.find(name);

@@ -1,5 +1,7 @@
 #include "workload.h"
 
+#include <sstream>
+
 namespace bench {
 
 const std::vector<Workload>& workloads() {
@@ -10,8 +12,9 @@ const std::vector<Workload>& workloads() {
       {"add-bounded", "4", "adds to a bounded stream", true, run_add_bounded},
       {"add-blocking", "5", "adds against blocking clients", true, run_add_blocking},
       {"add-cpu", "6", "client CPU per add", true, run_add_cpu},
-      {"sink", "7", "sinks with acks: rows 7 and 8", true, run_sink},
+      {"sink", "7,8", "sinks with acks", true, run_sink},
       {"latency", "9", "one add at a time", true, run_latency},
+      {"submit", "10", "adds from one other thread, without a server", false, run_submit},
       {"map-get", "11", "reads of a map while it changes", false, run_map_get},
       {"map-set", "12", "sets of a map in a pipeline", true, run_map_set},
       {"visible", "13", "until a set is seen by another process", true, run_visible},
@@ -20,6 +23,15 @@ const std::vector<Workload>& workloads() {
       {"queue", "16", "delivery through a queue against inline delivery", false, run_queue},
   };
   return all;
+}
+
+bool is_called(const Workload& workload, const std::string& word) {
+  if (word == workload.name) return true;
+  std::istringstream rows(workload.rows);
+  for (std::string row; std::getline(rows, row, ',');) {
+    if (row == word) return true;
+  }
+  return false;
 }
 
 }  // namespace bench

@@ -2,6 +2,7 @@
 #ifndef PULSEENGINE_BENCH_WORKLOAD_H
 #define PULSEENGINE_BENCH_WORKLOAD_H
 
+#include <string>
 #include <vector>
 
 #include "measure.h"
@@ -17,13 +18,15 @@ struct Context {
 
 struct Workload {
   const char* name;
-  const char* rows;
+  const char* rows;  // "7,8"
   const char* what;
   bool any_transport;  // false: nothing of it depends on the transport, so it runs with one only
   std::vector<Result> (*run)(Context& context);
 };
 
 const std::vector<Workload>& workloads();
+// Whether it is called so, or has this row.
+bool is_called(const Workload& workload, const std::string& word);
 
 std::vector<Result> run_add(Context& context);
 std::vector<Result> run_add_many(Context& context);
