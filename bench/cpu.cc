@@ -4,6 +4,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <string>
+
 #include "failure.h"
 
 namespace bench {
@@ -35,9 +38,13 @@ void pin(pid_t server) {
   CPU_ZERO(&others);
   CPU_SET(static_cast<size_t>(cpus - 1), &last);
   for (long cpu = 0; cpu < cpus - 1; ++cpu) CPU_SET(static_cast<size_t>(cpu), &others);
-  require(sched_setaffinity(server, sizeof last, &last) == 0 &&
-              sched_setaffinity(0, sizeof others, &others) == 0,
-          "--pin: the system refuses to pin");
+  bool pinned = sched_setaffinity(server, sizeof last, &last) == 0;
+  // All threads: one of them starts the children.
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    const pid_t thread = std::stoi(task.path().filename().string());
+    pinned = pinned && sched_setaffinity(thread, sizeof others, &others) == 0;
+  }
+  require(pinned, "--pin: the system refuses to pin");
 }
 
 }  // namespace bench

@@ -24,6 +24,7 @@ struct HiredisAsyncAdds::Loop {
     Loop& loop = *static_cast<Loop*>(user_data);
     --loop.under_way;
     if (reply == nullptr) {
+      loop.context = nullptr;  // hiredis frees it
       loop.failure = "hiredis: the connection was lost";
       return;
     }
@@ -69,7 +70,7 @@ HiredisAsyncAdds::HiredisAsyncAdds(Place& place, int in_flight, const Words& com
 }
 
 HiredisAsyncAdds::~HiredisAsyncAdds() {
-  redisAsyncDisconnect(loop_->context);
+  if (loop_->context != nullptr) redisAsyncDisconnect(loop_->context);
   uv_run(&loop_->uv, UV_RUN_DEFAULT);
   uv_loop_close(&loop_->uv);
 }

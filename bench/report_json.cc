@@ -84,7 +84,7 @@ int compare_files(const std::string& old_path, const std::string& new_path) {
       // Worse by more than a tenth, and neither run's middle half reaches the other's.
       const bool apart = less ? now["ratio"]["q1"] > then["ratio"]["q3"]
                               : now["ratio"]["q3"] < then["ratio"]["q1"];
-      const bool is_worse = apart && (less ? is > was * 1.1 : is < was * 0.9);
+      const bool is_worse = apart && was > 0 && (less ? is > was * 1.1 : is < was * 0.9);
       worse += is_worse ? 1 : 0;
       printf("%-4s %-5s %10s %10s %+7.1f%%  %s%s\n", now["row"].get<std::string>().c_str(),
              now["transport"].get<std::string>().c_str(), format_number(was).c_str(),
