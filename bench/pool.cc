@@ -48,7 +48,8 @@ class Dispatches : public Side {
   int64_t keep(int64_t per_worker, double seconds) {
     staying_ = true;
     dispatch_all([this, live = per_worker * kWorkers, end = now_seconds() + seconds] {
-      return live_ + under_way_ < live && now_seconds() < end;
+      // The one that has just been answered counts twice.
+      return live_ + under_way_ <= live && now_seconds() < end;
     });
     staying_ = false;
     require(!failed_, "a dispatch failed: " + failure_);
