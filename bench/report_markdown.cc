@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
@@ -68,22 +69,15 @@ void write_documents(const Report& report, const std::string& directory) {
 
   mkdir((directory + "/performance").c_str(), 0777);
   std::string generated = "\n" + about(report) + "\n" + table(report.results) + "\n";
-  for (size_t first = 0; first < report.results.size();) {
-    const std::string& name = report.results[first].workload;
-    std::vector<Result> of_workload;
-    // Once per workload, with the results of all transports.
-    bool is_first = true;
-    for (size_t i = 0; i < report.results.size(); ++i) {
-      if (report.results[i].workload != name) continue;
-      if (i < first) is_first = false;
-      of_workload.push_back(report.results[i]);
-    }
-    if (is_first) {
-      const std::string chart = "performance/" + name + ".svg";
-      write_file(directory + "/" + chart, draw_chart(name, of_workload));
-      generated += "![" + name + "](" + chart + ")\n";
-    }
-    while (first < report.results.size() && report.results[first].workload == name) ++first;
+  // Those of a workload follow each other.
+  for (auto first = report.results.begin(); first != report.results.end();) {
+    const std::string& name = first->workload;
+    const auto last = std::find_if(first, report.results.end(),
+                                   [&](const Result& other) { return other.workload != name; });
+    const std::string chart = "performance/" + name + ".svg";
+    write_file(directory + "/" + chart, draw_chart(name, {first, last}));
+    generated += "![" + name + "](" + chart + ")\n";
+    first = last;
   }
   text.replace(from, end - from, generated + "\n");
   write_file(path, text);
