@@ -33,7 +33,11 @@ Machine describe_machine() {
   if (uname(&name) == 0) machine.kernel = std::string(name.sysname) + " " + name.release;
   machine.system = field("/etc/os-release", "PRETTY_NAME", '=');
   machine.library = pulse_version_string();
+#ifdef __clang__
   machine.compiler = __VERSION__;
+#else
+  machine.compiler = "GCC " __VERSION__;
+#endif
   if (getloadavg(&machine.load, 1) != 1) machine.load = 0;
   return machine;
 }

@@ -47,7 +47,7 @@ std::string about(const Report& report) {
   const Machine& machine = report.machine;
   return "Measured on " + machine.processor + ", " + std::to_string(machine.cpus) + " CPUs, " +
          machine.system + ", " + machine.kernel + ", " + machine.server + ", engine " +
-         machine.library + " built with " + machine.compiler + "; " +
+         machine.library + ", bench built with " + machine.compiler + "; " +
          std::to_string(report.plan.groups) + " groups of four slices of " +
          format_number(report.plan.slice) + " s" +
          (report.pinned ? ", server and clients pinned to CPUs" : "") +
