@@ -30,7 +30,11 @@ Machine describe_machine() {
   machine.processor = field("/proc/cpuinfo", "model name", ':');
   machine.cpus = sysconf(_SC_NPROCESSORS_ONLN);
   utsname name{};
-  if (uname(&name) == 0) machine.kernel = std::string(name.sysname) + " " + name.release;
+  if (uname(&name) == 0) {
+    // Without what a distribution adds to the version.
+    const std::string release = name.release;
+    machine.kernel = std::string(name.sysname) + " " + release.substr(0, release.find('-'));
+  }
   machine.system = field("/etc/os-release", "PRETTY_NAME", '=');
   machine.library = pulse_version_string();
 #ifdef __clang__
