@@ -853,7 +853,7 @@ void PoolWorker::finish_phase() {
 }
 
 void PoolWorker::tick(int64_t now_ms) {
-  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
+  Ref<PoolWorker> self = Ref<PoolWorker>::share(this);              // it may end
   if (phase_ == Phase::joining && !joining_) phase_ = Phase::idle;  // that failed
   if (closing_.load(std::memory_order_acquire)) {
     if (late_ && !engine().server_is_ready()) {
