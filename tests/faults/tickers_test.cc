@@ -253,7 +253,9 @@ class Tickers : public testing::Test {
 TEST_F(Tickers, TickOnceThroughDeaths) {
   until("all are ready", [&] { return all_ready(); });
   const int64_t end = ts_now_ms() + ts_scaled(ts_is_sanitized() != 0 ? 20000 : 60000);
-  while (ts_now_ms() < end) {
+  // Chance may want few kills in a short run.
+  constexpr int kEnoughKills = 4;
+  while (ts_now_ms() < end || kills_ < kEnoughKills) {
     go_on_for(some(100, 800));
     const int64_t fault = some(0, 9);
     if (fault < 7) {
@@ -266,7 +268,6 @@ TEST_F(Tickers, TickOnceThroughDeaths) {
   }
   finish();
   check();
-  EXPECT_GT(kills_, 3);
   EXPECT_EQ(closed_, 0);
   // The grid is the one that it began with, and the next point is to come.
   ts_reply* entry = ts_command(server_, "HGET", "map:p:tickers:content", "p:beat", NULL);
