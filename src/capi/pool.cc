@@ -181,15 +181,8 @@ void pulse_worker_options_init(pulse_worker_options* options) noexcept {
 pulse_status pulse_node_join(pulse_engine* engine, const char* pool, size_t pool_len,
                              const pulse_node_options* options, const pulse_target* target,
                              pulse_node** node, pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (problem.ok() && node == nullptr) problem = null_argument("node");
-    if (!problem.ok()) return problem;
-    Ref<pulse_node> handle;
-    problem = join(engine, pool, pool_len, options, std::move(to), &handle);
-    if (problem.ok()) *node = handle.release();
-    return problem;
+  return open_handle(take_target, target, node, error, [&](Target to, Ref<pulse_node>* handle) {
+    return join(engine, pool, pool_len, options, std::move(to), handle);
   });
 }
 
@@ -197,22 +190,11 @@ pulse_status pulse_node_join_wait(pulse_engine* engine, const char* pool, size_t
                                   const pulse_node_options* options, const pulse_target* target,
                                   int64_t timeout_ms, pulse_node** node,
                                   pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_target(target, &to);
-    if (problem.ok() && node == nullptr) problem = null_argument("node");
-    if (problem.ok()) problem = check_handle(engine);
-    if (problem.ok()) problem = check_may_wait(*engine->core);
-    if (!problem.ok()) return problem;
-    Ref<pulse_node> handle;
-    problem = join(engine, pool, pool_len, options, std::move(to), &handle);
-    if (problem.ok()) {
-      problem = engine->core->wait_for(handle->core->ready_signal(), timeout_ms,
-                                       "the node does not take part in its pool yet");
-    }
-    if (problem.ok()) *node = handle.release();
-    return problem;
-  });
+  return open_handle_wait(engine, take_target, target, timeout_ms, node, error,
+                          "the node does not take part in its pool yet",
+                          [&](Target to, Ref<pulse_node>* handle) {
+                            return join(engine, pool, pool_len, options, std::move(to), handle);
+                          });
 }
 
 size_t pulse_node_get_id(pulse_node* node, char* text, size_t capacity) noexcept {
@@ -400,28 +382,25 @@ void pulse_pool_snapshot_unref(pulse_pool_snapshot* snapshot) noexcept {
 pulse_status pulse_node_add_worker(pulse_node* node, const pulse_worker_options* options,
                                    const pulse_target* target, pulse_worker** worker,
                                    pulse_error* error) noexcept {
-  return guard(error, [&]() -> Error {
-    Target to;
-    Error problem = take_required_target(target, &to);
-    if (problem.ok()) problem = check_handle(node);
-    if (problem.ok() && worker == nullptr) problem = null_argument("worker");
-    if (problem.ok() && node->core->config().client_only) {
-      problem = Error(PULSE_ERR_INVALID, "a client-only node has no workers");
-    }
-    pulse_worker_options o;
-    if (problem.ok()) problem = take_options(options, &o, "pulse_worker_options");
-    int64_t starts = 0;
-    if (problem.ok()) {
-      problem =
-          take_number("start_concurrency", o.start_concurrency, 0, 1, kMostStarts, false, &starts);
-    }
-    if (!problem.ok()) return problem;
-    auto core = make_ref<PoolWorker>(node->core, starts, std::move(to));
-    auto handle = make_ref<pulse_worker>(Ref<pulse_node>::share(node), core);
-    problem = add_or_forget(*core, [&] { return node->core->add_worker(core); });
-    if (problem.ok()) *worker = handle.release();
-    return problem;
-  });
+  return open_handle(take_required_target, target, worker, error,
+                     [&](Target to, Ref<pulse_worker>* handle) -> Error {
+                       Error problem = check_handle(node);
+                       if (problem.ok() && node->core->config().client_only) {
+                         problem = Error(PULSE_ERR_INVALID, "a client-only node has no workers");
+                       }
+                       pulse_worker_options o;
+                       if (problem.ok())
+                         problem = take_options(options, &o, "pulse_worker_options");
+                       int64_t starts = 0;
+                       if (problem.ok()) {
+                         problem = take_number("start_concurrency", o.start_concurrency, 0, 1,
+                                               kMostStarts, false, &starts);
+                       }
+                       if (!problem.ok()) return problem;
+                       auto core = make_ref<PoolWorker>(node->core, starts, std::move(to));
+                       *handle = make_ref<pulse_worker>(Ref<pulse_node>::share(node), core);
+                       return add_or_forget(*core, [&] { return node->core->add_worker(core); });
+                     });
 }
 
 pulse_status pulse_worker_ready_wait(pulse_worker* worker, int64_t timeout_ms,

@@ -63,18 +63,20 @@ pulse_status pulse_schedule_open(pulse_node* node, const char* name, size_t name
                                  int64_t interval_ns, const pulse_schedule_options* options,
                                  const pulse_target* target, pulse_schedule** schedule,
                                  pulse_error* error) noexcept {
-  return open_handle(target, schedule, error, [&](Target to, Ref<pulse_schedule>* handle) {
-    return open(node, name, name_len, interval_ns, options, std::move(to), handle);
-  });
+  return open_handle(
+      take_required_target, target, schedule, error, [&](Target to, Ref<pulse_schedule>* handle) {
+        return open(node, name, name_len, interval_ns, options, std::move(to), handle);
+      });
 }
 pulse_status pulse_schedule_open_wait(pulse_node* node, const char* name, size_t name_len,
                                       int64_t interval_ns, const pulse_schedule_options* options,
                                       const pulse_target* target, int64_t timeout_ms,
                                       pulse_schedule** schedule, pulse_error* error) noexcept {
-  return open_handle_wait(
-      node, target, timeout_ms, schedule, error, [&](Target to, Ref<pulse_schedule>* handle) {
-        return open(node, name, name_len, interval_ns, options, std::move(to), handle);
-      });
+  return open_handle_wait(node, take_required_target, target, timeout_ms, schedule, error,
+                          kNotOpenYet, [&](Target to, Ref<pulse_schedule>* handle) {
+                            return open(node, name, name_len, interval_ns, options, std::move(to),
+                                        handle);
+                          });
 }
 
 pulse_status pulse_schedule_get_info(pulse_schedule* schedule, pulse_ticker_info* info) noexcept {

@@ -88,18 +88,20 @@ pulse_status pulse_ticker_open(pulse_node* node, const char* name, size_t name_l
                                int64_t interval_ns, const pulse_ticker_options* options,
                                const pulse_target* target, pulse_ticker** ticker,
                                pulse_error* error) noexcept {
-  return open_handle(target, ticker, error, [&](Target to, Ref<pulse_ticker>* handle) {
-    return open(node, name, name_len, interval_ns, options, std::move(to), handle);
-  });
+  return open_handle(
+      take_required_target, target, ticker, error, [&](Target to, Ref<pulse_ticker>* handle) {
+        return open(node, name, name_len, interval_ns, options, std::move(to), handle);
+      });
 }
 pulse_status pulse_ticker_open_wait(pulse_node* node, const char* name, size_t name_len,
                                     int64_t interval_ns, const pulse_ticker_options* options,
                                     const pulse_target* target, int64_t timeout_ms,
                                     pulse_ticker** ticker, pulse_error* error) noexcept {
-  return open_handle_wait(
-      node, target, timeout_ms, ticker, error, [&](Target to, Ref<pulse_ticker>* handle) {
-        return open(node, name, name_len, interval_ns, options, std::move(to), handle);
-      });
+  return open_handle_wait(node, take_required_target, target, timeout_ms, ticker, error,
+                          kNotOpenYet, [&](Target to, Ref<pulse_ticker>* handle) {
+                            return open(node, name, name_len, interval_ns, options, std::move(to),
+                                        handle);
+                          });
 }
 
 pulse_status pulse_ticker_get_info(pulse_ticker* ticker, pulse_ticker_info* info) noexcept {

@@ -12,7 +12,6 @@ namespace {
 
 Error closed_error() { return Error(PULSE_ERR_CLOSED, "the map is closed"); }
 
-constexpr int64_t kNoMemoryPauseMs = 10;
 constexpr int64_t kReclaimMs = 20;
 // A map that is to be forgotten while a copy is fetched is looked at so often.
 constexpr int64_t kExpiryPauseMs = 20;
@@ -155,7 +154,7 @@ void ReplicatedMap::watch(Ref<MapWatch> watch) {
     try {
       watch->pump();
     } catch (const std::bad_alloc&) {
-      map->schedule(monotonic_ms() + kNoMemoryPauseMs);
+      map->try_again_soon();
     }
   };
   if (!engine_->post_call(std::move(begin))) watch->end(closed_error());
@@ -172,6 +171,9 @@ void ReplicatedMap::schedule(int64_t at_ms) noexcept {
   timer_at_ms_ = at_ms;
   timer_.start(std::max<int64_t>(at_ms - monotonic_ms(), 1));
 }
+
+// What there was no memory for.
+void ReplicatedMap::try_again_soon() noexcept { schedule(monotonic_ms() + kNoMemoryPauseMs); }
 
 // Drops what no reader sees any more, and looks again soon while there is something left.
 void ReplicatedMap::reclaim() noexcept {
@@ -197,7 +199,7 @@ void ReplicatedMap::tick() {
     if (synced_ && answer_by_ms_ == kNever && now >= next_probe_ms_) probe();
     pump_watches();
   } catch (const std::bad_alloc&) {
-    schedule(now + kNoMemoryPauseMs);
+    try_again_soon();
   }
   reclaim();
   if (copy_wanted_) schedule(copy_at_ms_);
@@ -211,10 +213,7 @@ void ReplicatedMap::tick() {
 void ReplicatedMap::server_ready() {
   learn_publish_limit();  // perhaps it is another one
   send_writes();
-  if (copy_wanted_) {
-    copy_at_ms_ = monotonic_ms();
-    schedule(copy_at_ms_);
-  }
+  if (copy_wanted_) copy_in(0);
 }
 
 // --- telling ----------------------------------------------------------------------

@@ -86,6 +86,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
                 Ref<SharedTarget> target);
 
  private:
+  // Without memory to ask the server, which that costs nothing.
+  static constexpr int64_t kNoMemoryPauseMs = 10;
   ~ReplicatedMap() override;
 
   // What has come of the reply to HGETALL.
@@ -126,6 +128,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   static void on_timer(void* map);
   void tick();
   void schedule(int64_t at_ms) noexcept;
+  void try_again_soon() noexcept;
   void reclaim() noexcept;
   void tell(pulse_event_kind kind, int32_t state, uint64_t count, uint64_t revision,
             const Error& error) noexcept;
@@ -135,6 +138,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
 
   // map_copy.cc
   class CopyCommand;
+  void copy_in(int64_t pause_ms) noexcept;
   void copy_soon() noexcept;
   void ask_soon() noexcept;
   void ask_again() noexcept;

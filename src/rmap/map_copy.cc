@@ -11,8 +11,6 @@ namespace {
 
 constexpr int64_t kFirstBackoffMs = 10;
 constexpr int64_t kLongestBackoffMs = 1000;
-// Without memory to ask the server, which that costs nothing.
-constexpr int64_t kNoMemoryPauseMs = 10;
 // How often a map that is too large is looked at.
 constexpr int64_t kLimitPauseMs = 5000;
 // A hash may have expired so much earlier than we think.
@@ -51,29 +49,24 @@ class ReplicatedMap::CopyCommand final : public Command {
   const uint64_t serial_;
 };
 
-void ReplicatedMap::copy_soon() noexcept {
-  const int64_t now = monotonic_ms();
+void ReplicatedMap::copy_in(int64_t pause_ms) noexcept {
   copy_wanted_ = true;
-  copy_at_ms_ = now + copy_backoff_ms_;
+  copy_at_ms_ = monotonic_ms() + pause_ms;
+  schedule(copy_at_ms_);
+}
+
+void ReplicatedMap::copy_soon() noexcept {
+  copy_in(copy_backoff_ms_);
   copy_backoff_ms_ =
       copy_backoff_ms_ == 0 ? kFirstBackoffMs : std::min(2 * copy_backoff_ms_, kLongestBackoffMs);
-  schedule(copy_at_ms_);
 }
 
 // There was no memory to ask: the pauses do not grow, since memory that is short only now and then
 // would be missed again and again.
-void ReplicatedMap::ask_soon() noexcept {
-  copy_wanted_ = true;
-  copy_at_ms_ = monotonic_ms() + kNoMemoryPauseMs;
-  schedule(copy_at_ms_);
-}
+void ReplicatedMap::ask_soon() noexcept { copy_in(kNoMemoryPauseMs); }
 
 // Answers may get lost: until a copy is on its way the subscription is asked again and again.
-void ReplicatedMap::ask_again() noexcept {
-  copy_wanted_ = true;
-  copy_at_ms_ = monotonic_ms() + config_.max_unnoticed_ms / 2;
-  schedule(copy_at_ms_);
-}
+void ReplicatedMap::ask_again() noexcept { copy_in(config_.max_unnoticed_ms / 2); }
 
 void ReplicatedMap::too_large() noexcept {
   stale(PULSE_MAP_REASON_LIMIT,

@@ -13,10 +13,9 @@ constexpr size_t kChangesPerVersion = 256;
 // Messages that come while a copy is fetched; beyond it another copy is due.
 constexpr size_t kMaxQueuedBytes = 64 << 20;
 constexpr size_t kMaxHistoryBytes = 32 << 20;
-constexpr int64_t kNoMemoryPauseMs = 10;
-// Losses of the subscription within this time are one story.
 // So many losses of the subscription, each so soon after the one before, are worth a word.
 constexpr uint32_t kLossesToReport = 3;
+// Losses of the subscription within this time are one story.
 constexpr int64_t kLossWindowMs = 60000;
 // The server's clock and ours, and the way between them.
 constexpr int64_t kTtlSlackMs = 5;
@@ -258,7 +257,7 @@ void ReplicatedMap::pump_watches() noexcept {
     try {
       watch->pump();
     } catch (const std::bad_alloc&) {
-      schedule(monotonic_ms() + kNoMemoryPauseMs);
+      try_again_soon();
     }
     if (i < watches_.size() && watches_[i].get() == watch.get()) i++;
   }

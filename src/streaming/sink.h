@@ -21,6 +21,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "engine/notice.h"
 #include "pulseengine/sink.h"
 #include "streaming/filter.h"
 #include "streaming/read_lanes.h"
@@ -224,7 +225,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
 
   // Loop thread.
   Ref<SharedTarget> target_;
-  Ref<Delivery> ready_notice_, closed_notice_;  // made early: they are never lost
+  Ref<Notice> ready_notice_, closed_notice_;  // made early: they are never lost
   Phase phase_ = Phase::starting;
   Map<uint32_t, Ref<SinkStream>> streams_;
   uint32_t next_index_ = 1;

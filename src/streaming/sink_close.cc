@@ -118,7 +118,7 @@ void Sink::finish_close(const Error& error) {
   in_lanes_ = false;
   engine_->forget_hook(*this);
   ready_signal_->set(error.ok() ? closed_error() : error);
-  static_cast<Notice*>(closed_notice_.get())->error = error;
+  closed_notice_->error = error;
   ready_notice_ = nullptr;
   engine_->deliver(std::move(closed_notice_));
   target_ = nullptr;

@@ -149,7 +149,7 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
   }
   if (!ready_) {
     ready_ = true;
-    static_cast<Notice*>(ready_notice_.get())->owner = Ref<Deliverer>::share(this);
+    ready_notice_->owner = Ref<Deliverer>::share(this);
     engine_->deliver(std::move(ready_notice_));
     ready_signal_->set(Error());
   }

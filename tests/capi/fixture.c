@@ -229,6 +229,12 @@ collector *fx_collector_by(fixture *fx, delivery by) {
 
 collector *fx_collector(fixture *fx) { return fx_collector_by(fx, fx->delivery); }
 
+collector *fx_accepting(fixture *fx) {
+  collector *c = fx_collector(fx);
+  c->answer = true;
+  return c;
+}
+
 pulse_target *col_target(collector *c, uint64_t token) {
   /* The library copies a target before the call returns, so few suffice. */
   static _Thread_local pulse_target ring[8];

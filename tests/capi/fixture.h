@@ -188,6 +188,8 @@ pulse_sink *fx_sink(fixture *fx, pulse_stream *stream, const char *name,
 /* One of the variant's delivery, or of a given one. */
 collector *fx_collector(fixture *fx);
 collector *fx_collector_by(fixture *fx, delivery by);
+/* One that answers each request of a job with success. */
+collector *fx_accepting(fixture *fx);
 /* A target that delivers to the collector.  Each must be passed to exactly one
  * call: teardown checks that each was destroyed exactly once. */
 pulse_target *col_target(collector *c, uint64_t token);

@@ -10,12 +10,6 @@ static pulse_node_options quick(void) {
   return options;
 }
 
-static collector *accepting(fixture *fx) {
-  collector *c = fx_collector(fx);
-  c->answer = true;
-  return c;
-}
-
 static pulse_status dispatch(fixture *fx, pulse_node *node, const char *key, const char *payload) {
   collector *c = fx_collector(fx);
   assert_ok(pulse_node_dispatch(node, key, strlen(key), payload, strlen(payload), col_target(c, 0),
@@ -184,7 +178,7 @@ static void take_over(fixture *fx, const left *l, int64_t age_ms) {
   fx_redis(fx, "FLUSHALL");
   pool_load(fx, l->moment, age_ms);
   const pulse_node_options options = quick();
-  collector *requests = accepting(fx), *member = fx_collector(fx);
+  collector *requests = fx_accepting(fx), *member = fx_collector(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, member);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   char node_id[27], worker_id[27];

@@ -1,5 +1,6 @@
 /* Nodes of the Go library that are alive beside ours: the test does what they were recorded doing
  * (tests/wire/pool-steps.txt), and reads what we send to them. */
+#include "message.h"
 #include "pool_steps.h"
 
 static const char kGoNode[] = "01M83VSCR6SKTSQ87JMRBGHBAF"; /* of "one node, two workers" */
@@ -7,62 +8,44 @@ static const char kGoWorkers[2][27] = {"01M83VSCS3GK8JREXRDK1J0KZR", "01M83VSCS4
 
 /* --- messages ------------------------------------------------------------------------ */
 
-typedef struct bytes {
-  char data[512];
-  size_t size;
-} bytes;
-
-static void put(bytes *b, const void *data, size_t size) {
-  assert_true(b->size + size <= sizeof b->data);
-  memcpy(b->data + b->size, data, size);
-  b->size += size;
-}
-
-static void pack(bytes *b, const void *data, size_t size) {
-  const unsigned char length[4] = {(unsigned char)size, (unsigned char)(size >> 8), 0, 0};
-  put(b, length, sizeof length);
-  put(b, data, size);
-}
-
-static void pack_text(bytes *b, const char *text) { pack(b, text, strlen(text)); }
-
 enum { OLD = -1 }; /* written before there was a mark for requeued jobs */
 
-static bytes job_message(const char *key, const char *node, const char *payload, int requeued) {
+static wire_message job_message(const char *key, const char *node, const char *payload,
+                                int requeued) {
   static const unsigned char created[8] = {0x6d, 0x87, 0x93, 0x15, 0x8f, 0xa2, 0xea, 0x18};
-  bytes b = {.size = 0};
-  pack_text(&b, key);
-  pack_text(&b, node);
-  pack_text(&b, payload);
-  put(&b, created, sizeof created);
+  wire_message b = {.size = 0};
+  message_pack_text(&b, key);
+  message_pack_text(&b, node);
+  message_pack_text(&b, payload);
+  message_put(&b, created, sizeof created);
   const char mark = (char)requeued;
-  if (requeued != OLD) put(&b, &mark, 1);
+  if (requeued != OLD) message_put(&b, &mark, 1);
   return b;
 }
 
-static bytes key_message(const char *key) {
-  bytes b = {.size = 0};
-  pack_text(&b, key);
+static wire_message key_message(const char *key) {
+  wire_message b = {.size = 0};
+  message_pack_text(&b, key);
   return b;
 }
 
-static bytes notification_message(const char *key, const char *payload) {
-  bytes b = key_message(key);
-  pack_text(&b, payload);
+static wire_message notification_message(const char *key, const char *payload) {
+  wire_message b = key_message(key);
+  message_pack_text(&b, payload);
   return b;
 }
 
-static bytes ack_message(const char *event, const char *error) {
-  bytes b = {.size = 0};
-  pack_text(&b, event);
-  pack_text(&b, error);
+static wire_message ack_message(const char *event, const char *error) {
+  wire_message b = {.size = 0};
+  message_pack_text(&b, event);
+  message_pack_text(&b, error);
   return b;
 }
 
-static bytes envelope(const char *sender, bytes message) {
-  bytes b = {.size = 0};
-  pack_text(&b, sender);
-  pack(&b, message.data, message.size);
+static wire_message envelope(const char *sender, wire_message message) {
+  wire_message b = {.size = 0};
+  message_pack_text(&b, sender);
+  message_pack(&b, message.data, message.size);
   return b;
 }
 
@@ -76,12 +59,7 @@ static void publish(fixture *fx, const char *map, const char *kind, const char *
   snprintf(revision, sizeof revision, "%lld",
            (long long)fx_redis_int(fx, "HINCRBY %s =rev 1", content));
   fx_redis_int(fx, "HSET %s =kind %s", content, kind);
-  bytes b = {.size = 0};
-  put(&b, kind, 3);
-  put(&b, ":", 1);
-  pack_text(&b, key);
-  if (value != NULL) pack_text(&b, value);
-  pack_text(&b, revision);
+  const wire_message b = message_of_map(kind, key, value, revision);
   ts_reply_free(ts_commandf(fx->server, "PUBLISH %s %b", channel, b.data, b.size));
 }
 
@@ -96,7 +74,7 @@ static void go_delete(fixture *fx, const char *map, const char *key) {
 }
 
 /* Its id. */
-static const char *go_add(fixture *fx, const char *stream, const char *name, bytes payload) {
+static const char *go_add(fixture *fx, const char *stream, const char *name, wire_message payload) {
   ts_reply *reply = ts_commandf(fx->server, "XADD pulse:stream:%s * n %s p %b", stream, name,
                                 payload.data, payload.size);
   static char id[32];
@@ -107,7 +85,7 @@ static const char *go_add(fixture *fx, const char *stream, const char *name, byt
 
 /* The nth event of a stream (from 0), when it has come: its id. */
 static const char *read_event(fixture *fx, const char *stream, size_t nth, const char *name,
-                              bytes *payload) {
+                              wire_message *payload) {
   static char id[32];
   const size_t wanted = nth + 1;
   fx_until(fx, fx_redis_int(fx, "XLEN pulse:stream:%s", stream) >= (int64_t)wanted);
@@ -120,17 +98,18 @@ static const char *read_event(fixture *fx, const char *stream, size_t nth, const
     assert_memory_equal(ts_reply_text(ts_reply_at(fields, i)), "h:", 2);
   }
   payload->size = 0;
-  put(payload, ts_reply_text(ts_reply_at(fields, 3)), ts_reply_size(ts_reply_at(fields, 3)));
+  message_put(payload, ts_reply_text(ts_reply_at(fields, 3)),
+              ts_reply_size(ts_reply_at(fields, 3)));
   snprintf(id, sizeof id, "%s", ts_reply_text(ts_reply_at(entry, 0)));
   return id;
 }
 
-static void check_bytes(bytes got, bytes expected) {
+static void check_bytes(wire_message got, wire_message expected) {
   fx_check_text(got.data, got.size, expected.data, expected.size, "payload", __FILE__, __LINE__);
 }
 
 /* When the job was created is the writer's affair. */
-static bytes without_creation(bytes b) {
+static wire_message without_creation(wire_message b) {
   memset(b.data + b.size - 9, 0, 8);
   return b;
 }
@@ -144,12 +123,6 @@ static pulse_node *calm_node(fixture *fx, collector *to) {
   options.worker_ttl_ms = 600000;
   options.ack_grace_ms = 600000;
   return fx_node(fx, "jobs", &options, to);
-}
-
-static collector *accepting(fixture *fx) {
-  collector *c = fx_collector(fx);
-  c->answer = true;
-  return c;
 }
 
 static collector *dispatch(fixture *fx, pulse_node *node, const char *key, const char *payload) {
@@ -177,7 +150,7 @@ static void a_go_worker_gets_what_it_knows(void **state) {
   snprintf(stream, sizeof stream, "worker:%s", kGoWorkers[0]); /* as recorded: all jobs go to it */
 
   collector *done = dispatch(fx, node, "job0", "payload 0");
-  bytes got;
+  wire_message got;
   const char *event = read_event(fx, stream, 1, "j", &got);
   check_bytes(without_creation(got),
               without_creation(envelope(id, job_message("job0", id, "payload 0", 0))));
@@ -224,15 +197,15 @@ static void our_worker_answers_a_go_router(void **state) {
   pulse_worker_get_id(worker, id, sizeof id);
   worker_stream(worker, stream, sizeof stream);
   snprintf(router, sizeof router, "jobs:node:%s", kGoNode);
-  bytes init = {.size = 0};
-  put(&init, dispatcher, strlen(dispatcher));
+  wire_message init = {.size = 0};
+  message_put(&init, dispatcher, strlen(dispatcher));
   char told[64];
   snprintf(told, sizeof told, "jobs:node:%s", dispatcher);
   go_add(fx, told, "i", init);
   size_t answers = (size_t)fx_redis_int(fx, "XLEN pulse:stream:%s", router);
 
   /* Of three workers it is ours that has these two. */
-  const bytes start = envelope(kGoNode, job_message("job1", dispatcher, "payload 1", 0));
+  const wire_message start = envelope(kGoNode, job_message("job1", dispatcher, "payload 1", 0));
   char event[32];
   snprintf(event, sizeof event, "%s", go_add(fx, stream, "j", start));
   const ev *e = col_wait(requests, PULSE_EVENT_JOB_START, 0);
@@ -241,7 +214,7 @@ static void our_worker_answers_a_go_router(void **state) {
   assert_int_equal(pulse_job_requeued(e->job), 0);
   assert_int_equal(pulse_job_created_ns(e->job), INT64_C(1795426136886577005));
   assert_ok(pulse_job_started(e->job, PULSE_OK, NULL, 0));
-  bytes got;
+  wire_message got;
   read_event(fx, router, answers++, "a", &got);
   check_bytes(got, envelope(id, ack_message(event, "")));
   /* The router was killed and its event delivered again: it runs already. */
@@ -287,7 +260,7 @@ static void a_job_of_an_old_go_node_is_started(void **state) {
   pool_load(fx, "first node killed, its jobs moved", 0);
   fx_redis(fx, "DEL map:jobs:workers:content"); /* just ours */
   pulse_node *node = calm_node(fx, NULL);
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   fx_worker(fx, node, NULL, requests);
   const char *dispatcher = "01M83VSEBX75SVG1HVNJJ4D3HF";
   char own[64], event[32];
@@ -298,7 +271,7 @@ static void a_job_of_an_old_go_node_is_started(void **state) {
   const ev *e = col_wait(requests, PULSE_EVENT_JOB_START, 0);
   assert_text(e, name, "job9");
   assert_int_equal(pulse_job_requeued(e->job), 0);
-  bytes got;
+  wire_message got;
   read_event(fx, own, told, "d", &got);
   check_bytes(got, ack_message(event, ""));
 }
@@ -307,7 +280,7 @@ static void a_job_of_an_old_go_node_is_started(void **state) {
 
 static void jobs_move_to_go_workers_and_back(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = calm_node(fx, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   char id[27], worker_id[27], own[64], stream[64];
@@ -335,21 +308,22 @@ static void jobs_move_to_go_workers_and_back(void **state) {
     go_set(fx, "workers", kGoWorkers[i], created);
     go_set(fx, "worker-keepalive", kGoWorkers[i], created);
     snprintf(stream, sizeof stream, "worker:%s", kGoWorkers[i]);
-    bytes init = {.size = 0};
-    pack_text(&init, kGoWorkers[i]);
+    wire_message init = {.size = 0};
+    message_pack_text(&init, kGoWorkers[i]);
     go_add(fx, stream, "i", envelope(kGoNode, init));
   }
   const char *third = kGoWorkers[1];
   char events[2][32];
-  bytes got[2];
+  wire_message got[2];
   for (size_t i = 0; i < 2; ++i) {
     snprintf(events[i], sizeof events[i], "%s", read_event(fx, stream, i + 1, "j", &got[i]));
   }
   /* Ours has let go of them. */
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_STOP), 2);
   assert_true(fx_redis_is(fx, "[\"job0\",\"job2\"]", "HGET map:jobs:jobs:content %s", worker_id));
-  const bytes one = without_creation(envelope(id, job_message("job1", id, "payload 1", 1)));
-  const bytes other = without_creation(envelope(id, job_message("job3", id, "payload 3", 1)));
+  const wire_message one = without_creation(envelope(id, job_message("job1", id, "payload 1", 1)));
+  const wire_message other =
+      without_creation(envelope(id, job_message("job3", id, "payload 3", 1)));
   const bool in_order = memcmp(without_creation(got[0]).data, one.data, one.size) == 0;
   check_bytes(without_creation(got[0]), in_order ? one : other);
   check_bytes(without_creation(got[1]), in_order ? other : one);
@@ -384,7 +358,7 @@ static void jobs_move_to_go_workers_and_back(void **state) {
 
 static void a_go_node_shuts_the_pool_down(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx), *member = fx_collector(fx);
+  collector *requests = fx_accepting(fx), *member = fx_collector(fx);
   pulse_node *node = calm_node(fx, member);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   char id[27], worker_id[27];

@@ -25,12 +25,6 @@ static pulse_node *other_node(fixture *fx, const pulse_node_options *options, co
   return node;
 }
 
-static collector *accepting(fixture *fx) {
-  collector *c = fx_collector(fx);
-  c->answer = true;
-  return c;
-}
-
 static void dispatch(pulse_node *node, const char *key, const char *payload, collector *to) {
   assert_ok(pulse_node_dispatch(node, key, strlen(key), payload, strlen(payload), col_target(to, 0),
                                 NULL, fx_err()));
@@ -195,7 +189,7 @@ static void a_job_is_notified_and_stopped(void **state) {
 
 static void a_job_may_end_by_itself(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = quick_node(fx, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   dispatch_now(fx, node, "k");
@@ -228,7 +222,7 @@ static void a_job_may_end_as_soon_as_it_has_started(void **state) {
 static void requests_for_nobody_are_dropped(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   assert_ok(pulse_node_stop_job_wait(node, "none", 4, TS_DEADLINE_MS, fx_err()));
   assert_ok(pulse_node_notify_wait(node, "none", 4, "x", 1, TS_DEADLINE_MS, fx_err()));
   fx_until(fx, metrics_of(node).dropped == 2);
@@ -316,7 +310,7 @@ static void there_may_be_no_pool(void **state) {
 
 static void a_client_dispatches(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = quick_node(fx, NULL);
   fx_worker(fx, node, NULL, requests);
   pulse_node_options options = quick();
@@ -328,7 +322,7 @@ static void a_client_dispatches(void **state) {
 
 static void a_job_waits_for_a_worker(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx), *done = fx_collector(fx);
+  collector *requests = fx_accepting(fx), *done = fx_collector(fx);
   pulse_node *node = quick_node(fx, NULL);
   dispatch(node, "k", "x", done);
   fx_until(fx, metrics_of(node).held == 1);
@@ -341,7 +335,7 @@ static void a_job_waits_for_a_worker(void **state) {
 
 static void jobs_follow_the_workers(void **state) {
   fixture *fx = *state;
-  collector *a = accepting(fx), *b = accepting(fx), *c = accepting(fx);
+  collector *a = fx_accepting(fx), *b = fx_accepting(fx), *c = fx_accepting(fx);
   pulse_node *node = quick_node(fx, NULL);
   fx_worker(fx, node, NULL, a);
   fx_worker(fx, node, NULL, b);
@@ -369,7 +363,7 @@ static void jobs_follow_the_workers(void **state) {
 
 static void a_node_that_closes_hands_its_jobs_over(void **state) {
   fixture *fx = *state;
-  collector *here = accepting(fx), *there = accepting(fx), *member = fx_collector(fx);
+  collector *here = fx_accepting(fx), *there = fx_accepting(fx), *member = fx_collector(fx);
   pulse_node *node = quick_node(fx, member);
   fx_worker(fx, node, NULL, here);
   for (int i = 0; i < 20; ++i) {
@@ -403,7 +397,7 @@ static void a_handler_that_does_not_answer_is_left_behind(void **state) {
   assert_int_equal(closed->count, 0);
   assert_int_equal(closed->id.ms, 1);
   /* Others find it. */
-  collector *there = accepting(fx);
+  collector *there = fx_accepting(fx);
   pulse_node *other = other_node(fx, NULL, NULL);
   fx_worker(fx, other, NULL, there);
   assert_int_equal(pulse_job_requeued(col_wait(there, PULSE_EVENT_JOB_START, 0)->job), 1);
@@ -412,7 +406,7 @@ static void a_handler_that_does_not_answer_is_left_behind(void **state) {
 /* What a Go process leaves behind that was killed. */
 static void jobs_of_the_dead_are_taken_over(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   fx_redis(fx,
            "HSET map:p:node-keepalive:content 01M83VSCR6SKTSQ87JMRBGHBAF 1795426136846982986 "
            "=rev 1 =kind set");
@@ -480,7 +474,7 @@ static void answers_do_not_need_the_router(void **state) {
       "return redis.call('XADD', KEYS[2], '*', 'n', 'j', 'p',\n"
       "                  sized('dead') .. sized(event[2][4]), 'h:event', event[1])";
   fixture *fx = *state;
-  collector *requests = accepting(fx), *done = fx_collector(fx);
+  collector *requests = fx_accepting(fx), *done = fx_collector(fx);
   pulse_node_options options = quick();
   options.ack_grace_ms = 10 * TS_DEADLINE_MS;
   fx_redis(fx, "XGROUP CREATE pulse:stream:p:pool events 0 MKSTREAM");
@@ -545,7 +539,7 @@ static pulse_node *hold_a_job(fixture *fx, collector *requests, pulse_worker **w
 
 static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_worker *worker = NULL;
   hold_a_job(fx, requests, &worker);
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 0);
@@ -556,7 +550,7 @@ static void a_job_of_a_silent_worker_is_not_taken_before_that_is_buried(void **s
 /* Else it would go on without a payload where it may still run. */
 static void a_job_of_a_silent_worker_is_not_ended_before_that_is_buried(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_worker *worker = NULL;
   pulse_node *node = hold_a_job(fx, requests, &worker);
   char id[27];
@@ -577,7 +571,7 @@ static void a_job_of_a_silent_worker_is_not_ended_before_that_is_buried(void **s
 
 static void payloads_without_an_owner_are_started(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   fx_redis(fx, "HSET map:p:job-payloads:content a 1 =rev 1 =kind set");
   pulse_node *node = quick_node(fx, NULL);
   fx_worker(fx, node, NULL, requests);
@@ -597,7 +591,7 @@ static void a_job_in_the_queue_is_not_put_there_again(void **state) {
   fx_until(fx, metrics_of(node).requeued == 1);
   fx_until(fx, metrics_of(node).held == 2);
   assert_int_equal(fx_redis_int(fx, "XLEN pulse:stream:p:pool"), 2);
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   fx_worker(fx, node, NULL, requests);
   col_wait(requests, PULSE_EVENT_JOB_START, 1);
 }
@@ -629,7 +623,7 @@ static void a_worker_that_was_declared_dead_stops_its_jobs(void **state) {
 static void events_that_cannot_be_read_are_acked(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_redis(fx, "XADD pulse:stream:p:pool * n j p xx");
   fx_redis(fx, "XADD pulse:stream:p:pool * n ? p xx");
   char id[27];
@@ -648,7 +642,7 @@ static bool is_text(const char *text, size_t size, const char *expected) {
 
 static void a_snapshot_shows_the_pool(void **state) {
   fixture *fx = *state;
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = quick_node(fx, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   pulse_node *other = other_node(fx, NULL, NULL);
@@ -710,7 +704,7 @@ static void check_nothing_is_left(fixture *fx) {
 
 static void a_shutdown_ends_all_jobs_on_all_nodes(void **state) {
   fixture *fx = *state;
-  collector *a = accepting(fx), *b = accepting(fx), *member = fx_collector(fx);
+  collector *a = fx_accepting(fx), *b = fx_accepting(fx), *member = fx_collector(fx);
   pulse_node *node = quick_node(fx, NULL);
   fx_worker(fx, node, NULL, a);
   pulse_node *other = other_node(fx, NULL, member);
@@ -738,14 +732,14 @@ static void a_shutdown_ends_all_jobs_on_all_nodes(void **state) {
   check_nothing_is_left(fx);
   /* A pool of the same name may begin anew. */
   pulse_node *again = other_node(fx, NULL, NULL);
-  fx_worker(fx, again, NULL, accepting(fx));
+  fx_worker(fx, again, NULL, fx_accepting(fx));
   dispatch_now(fx, again, "k");
 }
 
 static void a_node_that_was_suspended_during_a_shutdown_leaves_nothing_behind(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
-  collector *c = fx_collector(fx), *jobs = accepting(fx);
+  collector *c = fx_collector(fx), *jobs = fx_accepting(fx);
   pulse_engine *first = fx->engine;
   pulse_engine *suspended = fx->engine = fx_ready(fx, NULL);
   pulse_node_options options = quick();
@@ -785,7 +779,7 @@ static void all_nodes_of_a_pool_route_alike(void **state) {
 
 static void rendezvous_routing_works(void **state) {
   fixture *fx = *state;
-  collector *a = accepting(fx), *b = accepting(fx);
+  collector *a = fx_accepting(fx), *b = fx_accepting(fx);
   pulse_node_options options = quick();
   options.routing = PULSE_ROUTING_RENDEZVOUS;
   pulse_node *node = fx_node(fx, "p", &options, NULL);
@@ -815,7 +809,7 @@ static void members_are_told(void **state) {
   const ev *e = col_wait(member, PULSE_EVENT_POOL_MEMBER, 0);
   assert_int_equal(e->state, PULSE_POOL_NODE_JOINED);
   assert_text(e, name, id);
-  pulse_worker *worker = fx_worker(fx, node, NULL, accepting(fx));
+  pulse_worker *worker = fx_worker(fx, node, NULL, fx_accepting(fx));
   pulse_worker_get_id(worker, id, sizeof id);
   e = col_wait(member, PULSE_EVENT_POOL_MEMBER, 1);
   assert_int_equal(e->state, PULSE_POOL_WORKER_JOINED);

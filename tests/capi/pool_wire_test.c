@@ -21,12 +21,6 @@ static pulse_node_options quick(void) {
   return options;
 }
 
-static collector *accepting(fixture *fx) {
-  collector *c = fx_collector(fx);
-  c->answer = true;
-  return c;
-}
-
 /* A node that only dispatches, with an engine of its own. */
 static pulse_node *client(fixture *fx, const pulse_node_options *standard) {
   pulse_engine *first = fx->engine;
@@ -59,6 +53,23 @@ static void close_node(pulse_node *node, collector *member) {
   assert_int_equal(closed->id.ms, 0); /* all handlers have answered */
 }
 
+enum order { IN_ORDER, ANY_ORDER };
+
+/* Frees the monitor.  Without an order ids and revisions do not count either. */
+static void check_as_recorded(fixture *fx, ts_connection *monitor, const char *after,
+                              const char *until, enum order order, const char *const *without) {
+  static pool_names our_names, their_names;
+  static pool_effects ours, theirs;
+  our_names.count = their_names.count = 0;
+  const bool ordered = order == IN_ORDER;
+  const pool_view our_view = {ordered ? &our_names : NULL, !ordered, without},
+                  their_view = {ordered ? &their_names : NULL, !ordered, without};
+  pool_monitored(fx, monitor, &our_view, &ours);
+  pool_recorded(after, until, &their_view, &theirs);
+  pool_check_same(&ours, &theirs, ordered);
+  ts_connection_free(monitor);
+}
+
 /* --- the same steps as in the recording ---------------------------------------------- */
 
 static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
@@ -67,18 +78,13 @@ static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
       "PUBLISH map:stream:",                           /* the routers' sink: tests of sinks */
       "PUBLISH map:sink:", "PUBLISH map:jobs:routing", /* of this engine only */
       NULL};
-  static pool_names our_names, their_names;
-  static pool_effects ours, theirs;
-  our_names.count = their_names.count = 0;
-  const pool_view our_view = {&our_names, false, without},
-                  their_view = {&their_names, false, without};
   fx_ready(fx, NULL);
   ts_connection *monitor = pool_monitor(fx);
   const pulse_node_options options = calm();
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, NULL);
   fx_worker(fx, node, NULL, requests);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   for (int i = 0; i < 4; ++i) {
     char key[8], payload[16];
     snprintf(key, sizeof key, "job%d", i);
@@ -93,21 +99,13 @@ static void jobs_are_dispatched_told_and_stopped_as_recorded(void **state) {
                    col_count_kind(requests, PULSE_EVENT_JOB_NOTIFY) == 1);
   assert_ok(pulse_node_stop_job_wait(client(fx, &options), "job0", 4, TS_DEADLINE_MS, fx_err()));
   fx_until(fx, fx_redis_int(fx, "HEXISTS map:jobs:job-payloads:content job0") == 0);
-  pool_monitored(fx, monitor, &our_view, &ours);
-  pool_recorded(NULL, "stop: done", &their_view, &theirs);
-  pool_check_same(&ours, &theirs, true);
-  ts_connection_free(monitor);
+  check_as_recorded(fx, monitor, NULL, "stop: done", IN_ORDER, without);
 }
 
 static void a_start_is_refused_as_recorded(void **state) {
   fixture *fx = *state;
   static const char *const without[] = {
       "PUBLISH map:stream:", "PUBLISH map:sink:", "PUBLISH map:jobs:routing", NULL};
-  static pool_names our_names, their_names;
-  static pool_effects ours, theirs;
-  our_names.count = their_names.count = 0;
-  const pool_view our_view = {&our_names, false, without},
-                  their_view = {&their_names, false, without};
   fx_ready(fx, NULL);
   ts_connection *monitor = pool_monitor(fx);
   const pulse_node_options options = calm();
@@ -121,10 +119,7 @@ static void a_start_is_refused_as_recorded(void **state) {
   assert_int_equal(e->status, PULSE_ERR_REFUSED);
   assert_text(e, message, "told to fail bad1");
   fx_until(fx, fx_redis_int(fx, "HEXISTS map:jobs:pending-jobs:content bad1") == 0);
-  pool_monitored(fx, monitor, &our_view, &ours);
-  pool_recorded(NULL, "refusal: done", &their_view, &theirs);
-  pool_check_same(&ours, &theirs, true);
-  ts_connection_free(monitor);
+  check_as_recorded(fx, monitor, NULL, "refusal: done", IN_ORDER, without);
 }
 
 /* What is the same whatever came first: times to live and what is put off decide about that. */
@@ -140,23 +135,19 @@ static const char *const kUnordered[] = {
 
 static void the_dead_are_cleaned_up_as_recorded(void **state) {
   fixture *fx = *state;
-  static pool_effects ours, theirs;
-  const pool_view how = {NULL, true, kUnordered};
   pool_load(fx, "job0 stopped", 0);
   fx_ready(fx, NULL);
   ts_connection *monitor = pool_monitor(fx);
   const pulse_node_options options = quick();
-  collector *requests = accepting(fx);
+  collector *requests = fx_accepting(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, NULL);
   pulse_worker *worker = fx_worker(fx, node, NULL, requests);
   fx_until(fx, pulse_worker_job_count(worker) == 3 && metrics_of(node).cleaned == 2 &&
                    metrics_of(node).moved_in == 3);
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0 && metrics_of(node).unanswered == 0 &&
                    fx_redis_int(fx, "HLEN map:jobs:node-keepalive:content") == 3);
-  pool_monitored(fx, monitor, &how, &ours);
-  pool_recorded("job0 stopped", "first node killed, its jobs moved", &how, &theirs);
-  pool_check_same(&ours, &theirs, false);
-  ts_connection_free(monitor);
+  check_as_recorded(fx, monitor, "job0 stopped", "first node killed, its jobs moved", ANY_ORDER,
+                    kUnordered);
 }
 
 /* --- leaving, and the end ------------------------------------------------------------ */
@@ -187,7 +178,6 @@ static size_t read_as_go_node(fixture *fx, const char *const *keys, size_t count
 
 static void a_node_leaves_as_recorded(void **state) {
   fixture *fx = *state;
-  static pool_effects ours, theirs;
   static const char *const without[] = {
       "PUBLISH map:stream:",
       "PUBLISH map:sink:",
@@ -198,13 +188,12 @@ static void a_node_leaves_as_recorded(void **state) {
       "XACK ",                     /* of what came before */
       NULL};
   static const char *const keys[] = {"job1", "job2", "job3"};
-  const pool_view how = {NULL, true, without};
   pulse_node_options options = calm();
   options.ack_grace_ms = kGraceMs;
   options.close_timeout_ms = TS_DEADLINE_MS;
   collector *member = fx_collector(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, member);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   for (int i = 1; i < 4; ++i) {
     char payload[16];
     snprintf(payload, sizeof payload, "payload %d", i);
@@ -214,10 +203,8 @@ static void a_node_leaves_as_recorded(void **state) {
                    fx_redis_int(fx, "HLEN map:jobs:pending-jobs:content") == 2);
   ts_connection *monitor = pool_monitor(fx);
   close_node(node, member);
-  pool_monitored(fx, monitor, &how, &ours);
-  pool_recorded("first node killed, its jobs moved", "second node closed", &how, &theirs);
-  pool_check_same(&ours, &theirs, false);
-  ts_connection_free(monitor);
+  check_as_recorded(fx, monitor, "first node killed, its jobs moved", "second node closed",
+                    ANY_ORDER, without);
   for (int i = 1; i < 4; ++i) {
     char payload[16];
     snprintf(payload, sizeof payload, "payload %d", i);
@@ -259,7 +246,6 @@ static void describe_keys(fixture *fx, char *out) {
 
 static void a_pool_is_shut_down_as_recorded(void **state) {
   fixture *fx = *state;
-  static pool_effects ours, theirs;
   static const char *const without[] = {
       "PUBLISH map:sink:", "PUBLISH map:stream:jobs:pool:sinks:updates set:",
       "PUBLISH map:jobs:routing", /* of this engine only */
@@ -270,10 +256,9 @@ static void a_pool_is_shut_down_as_recorded(void **state) {
       "DEL pulse:stream:jobs:pool", /* ours with more keys */
       "XACK ",                      /* of what came before */
       "DEL map:", NULL};
-  const pool_view how = {NULL, true, without};
   static char left[POOL_MAX_TEXT], recorded[POOL_MAX_TEXT];
   const pulse_node_options options = calm();
-  collector *requests = accepting(fx), *member = fx_collector(fx);
+  collector *requests = fx_accepting(fx), *member = fx_collector(fx);
   pulse_node *node = fx_node(fx, "jobs", &options, member);
   fx_worker(fx, node, NULL, requests);
   assert_int_equal(dispatch(fx, node, "good", "y"), PULSE_OK);
@@ -286,10 +271,7 @@ static void a_pool_is_shut_down_as_recorded(void **state) {
   assert_int_equal(col_wait(done, PULSE_EVENT_POOL_SHUT_DOWN, 0)->count, 0);
   assert_int_equal(col_wait(member, PULSE_EVENT_CLOSED, 0)->status, PULSE_ERR_SHUTTING_DOWN);
   assert_int_equal(col_wait(requests, PULSE_EVENT_JOB_STOP, 0)->state, PULSE_STOP_SHUTDOWN);
-  pool_monitored(fx, monitor, &how, &ours);
-  pool_recorded("one refused, one running", "after shutdown", &how, &theirs);
-  pool_check_same(&ours, &theirs, false);
-  ts_connection_free(monitor);
+  check_as_recorded(fx, monitor, "one refused, one running", "after shutdown", ANY_ORDER, without);
   describe_keys(fx, left);
   fx_redis(fx, "FLUSHALL");
   pool_load(fx, "after shutdown", 0);

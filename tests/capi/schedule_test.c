@@ -26,12 +26,6 @@ static pulse_node *other_node(fixture *fx) {
   return node;
 }
 
-static collector *accepting(fixture *fx) {
-  collector *c = fx_collector(fx);
-  c->answer = true;
-  return c;
-}
-
 static pulse_plan *plan(collector *c, size_t nth) {
   const ev *e = col_wait(c, PULSE_EVENT_PLAN, nth);
   assert_non_null(e->plan);
@@ -71,7 +65,7 @@ static bool exists(fixture *fx, const char *key) {
 /* As the recording `schedule`: what the peer's map looks like after each plan. */
 static void plans_are_carried_out(void **state) {
   fixture *fx = *state;
-  collector *c = fx_collector(fx), *requests = accepting(fx);
+  collector *c = fx_collector(fx), *requests = fx_accepting(fx);
   pulse_node *node = first_node(fx);
   fx_worker(fx, node, NULL, requests);
   fx_schedule(fx, node, "prod", 100 * kMs, NULL, c);
@@ -164,7 +158,7 @@ static void a_plan_may_be_answered_on_another_thread(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx);
   pulse_node *node = first_node(fx);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_schedule(fx, node, "prod", kHour, NULL, c);
   fx_on_thread(fx, answer_later, pulse_plan_ref(plan(c, 0)));
   planned(c, 0, 1, 0, 0);
@@ -219,7 +213,7 @@ static void a_job_that_exists_is_fine(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx);
   pulse_node *node = first_node(fx);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   collector *done = fx_collector(fx);
   assert_ok(pulse_node_dispatch(node, "k", 1, "x", 1, col_target(done, 0), NULL, fx_err()));
   assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_OK);
@@ -258,7 +252,7 @@ static void many_jobs_start_and_stop(void **state) {
   enum { kJobs = 450 };
   collector *c = fx_collector(fx);
   pulse_node *node = first_node(fx);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_schedule(fx, node, "prod", 50 * kMs, NULL, c);
   pulse_plan *p = plan(c, 0);
   char key[16];
@@ -308,7 +302,7 @@ static void lost_jobs_do_not_stop_the_schedule(void **state) {
   fixture *fx = *state;
   collector *c = fx_collector(fx);
   pulse_node *node = first_node(fx);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_schedule(fx, node, "prod", 50 * kMs, NULL, c);
   pulse_plan *p = plan(c, 0);
   start(p, "a");
@@ -329,7 +323,7 @@ static void a_shutdown_ends_schedules(void **state) {
   fixture *fx = *state;
   collector *a = fx_collector(fx), *b = fx_collector(fx);
   pulse_node *node = first_node(fx);
-  fx_worker(fx, node, NULL, accepting(fx));
+  fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_schedule(fx, node, "prod", kHour, NULL, a);
   pulse_plan *p = plan(a, 0);
   start(p, "k");

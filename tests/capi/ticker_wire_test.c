@@ -3,43 +3,10 @@
 #include <inttypes.h>
 
 #include "fixture.h"
+#include "message.h"
 #include "vectors.h"
 
 static const int64_t kMs = 1000000;
-
-typedef struct text {
-  char bytes[256];
-  size_t size;
-} text;
-
-static void put(text *t, const void *bytes, size_t size) {
-  assert_true(t->size + size <= sizeof t->bytes);
-  memcpy(t->bytes + t->size, bytes, size);
-  t->size += size;
-}
-
-static void pack(text *t, const char *bytes, size_t size) {
-  const unsigned char length[4] = {(unsigned char)size, (unsigned char)(size >> 8), 0, 0};
-  put(t, length, sizeof length);
-  put(t, bytes, size);
-}
-
-static text set_message(const char *key, const char *value, const char *revision) {
-  text t = {.size = 0};
-  put(&t, "set:", 4);
-  pack(&t, key, strlen(key));
-  pack(&t, value, strlen(value));
-  pack(&t, revision, strlen(revision));
-  return t;
-}
-
-static text del_message(const char *key, const char *revision) {
-  text t = {.size = 0};
-  put(&t, "del:", 4);
-  pack(&t, key, strlen(key));
-  pack(&t, revision, strlen(revision));
-  return t;
-}
 
 static void messages_are_built_as_recorded(void **state) {
   (void)state;
@@ -47,15 +14,15 @@ static void messages_are_built_as_recorded(void **state) {
   size_t seen = 0;
   for (size_t i = 0; i < recorded->count; ++i) {
     const vector_line *line = &recorded->lines[i];
-    text t;
+    wire_message t;
     if (strcmp(line->words[0], "set") == 0) {
-      t = set_message(line->words[1], line->words[2], line->words[3]);
+      t = message_of_map("set", line->words[1], line->words[2], line->words[3]);
     } else if (strcmp(line->words[0], "del") == 0) {
-      t = del_message(line->words[1], line->words[2]);
+      t = message_of_map("del", line->words[1], NULL, line->words[2]);
     } else {
       continue;
     }
-    fx_check_text(t.bytes, t.size, line->words[line->count - 1], line->sizes[line->count - 1],
+    fx_check_text(t.data, t.size, line->words[line->count - 1], line->sizes[line->count - 1],
                   "message", __FILE__, __LINE__);
     ++seen;
   }
@@ -89,8 +56,8 @@ static int64_t next_set(ts_connection *listener, const char *key, int revision, 
   memcpy(value, bytes + at, size);
   value[size] = '\0';
   snprintf(number, sizeof number, "%d", revision);
-  const text expected = set_message(key, value, number);
-  fx_check_text(bytes, ts_reply_size(message), expected.bytes, expected.size, "message", __FILE__,
+  const wire_message expected = message_of_map("set", key, value, number);
+  fx_check_text(bytes, ts_reply_size(message), expected.data, expected.size, "message", __FILE__,
                 __LINE__);
   ts_reply_free(reply);
   int64_t point = 0;
@@ -137,8 +104,8 @@ static void tickers_publish_as_recorded(void **state) {
   assert_ok(pulse_node_stop_ticker_wait(node, "beat", 4, TS_DEADLINE_MS, fx_err()));
   char number[16];
   snprintf(number, sizeof number, "%d", ++revision);
-  const text expected = del_message("jobs:beat", number);
-  expect_message(listener, expected.bytes, expected.size);
+  const wire_message expected = message_of_map("del", "jobs:beat", NULL, number);
+  expect_message(listener, expected.data, expected.size);
   ts_connection_free(listener);
 }
 

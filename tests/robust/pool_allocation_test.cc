@@ -148,6 +148,17 @@ void dispatch_all(World& world) {
   }
 }
 
+// A node with a worker; with_jobs: that has all jobs.
+void begin(World& world, Host& host, bool with_jobs) {
+  ASSERT_TRUE(world.open());
+  ASSERT_TRUE(join(world) && add_worker(world));
+  ASSERT_TRUE(becomes_ready(world, host, kNode) && becomes_ready(world, host, kWorker));
+  if (!with_jobs) return;
+  dispatch_all(world);
+  ASSERT_TRUE(world.pump_until([&] { return world.all_complete(); })) << "dispatches";
+  ASSERT_EQ(host.running.size(), static_cast<size_t>(kJobs));
+}
+
 // Whatever the dispatchers were told, each job that exists runs, and no other does.
 testing::AssertionResult settles(World& world, Host& host) {
   return world.pump_until([&] {
@@ -213,12 +224,7 @@ TEST_P(Allocation, PoolsLoseNothing) {
 TEST_P(Allocation, PoolsAreLeft) {
   at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
-    ASSERT_TRUE(world.open());
-    ASSERT_TRUE(join(world) && add_worker(world));
-    ASSERT_TRUE(becomes_ready(world, host, kNode) && becomes_ready(world, host, kWorker));
-    dispatch_all(world);
-    ASSERT_TRUE(world.pump_until([&] { return world.all_complete(); })) << "dispatches";
-    ASSERT_EQ(host.running.size(), static_cast<size_t>(kJobs));
+    ASSERT_NO_FATAL_FAILURE(begin(world, host, true));
     arm();
     close_node(world, host);
     memory.disarm();
@@ -232,11 +238,7 @@ TEST_P(Allocation, PoolsAreLeft) {
 TEST_P(Allocation, PoolsAreShutDown) {
   at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
-    ASSERT_TRUE(world.open());
-    ASSERT_TRUE(join(world) && add_worker(world));
-    ASSERT_TRUE(becomes_ready(world, host, kNode) && becomes_ready(world, host, kWorker));
-    dispatch_all(world);
-    ASSERT_TRUE(world.pump_until([&] { return world.all_complete(); })) << "dispatches";
+    ASSERT_NO_FATAL_FAILURE(begin(world, host, true));
     arm();
     pulse_error error = PULSE_ERROR_INIT;
     for (;;) {
@@ -258,9 +260,7 @@ TEST_P(Allocation, PoolsAreShutDown) {
 TEST_P(Allocation, TickersAndSchedulesGoOn) {
   at_each_allocation(60, [](World& world, const std::function<void()>& arm) {
     Host host(world);
-    ASSERT_TRUE(world.open());
-    ASSERT_TRUE(join(world) && add_worker(world));
-    ASSERT_TRUE(becomes_ready(world, host, kNode) && becomes_ready(world, host, kWorker));
+    ASSERT_NO_FATAL_FAILURE(begin(world, host, false));
     arm();
     constexpr int64_t kInterval = 20 * 1000000;
     const bool ticks = opens(world, "ticker_open", [&](pulse_error* error) {
