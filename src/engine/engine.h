@@ -186,7 +186,12 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void check_operations() noexcept;
   // `delivered`: what the host gets, the operation itself or one that stands in for it.
   void operation_completed(Operation& operation, Operation& delivered, const Error& error);
-  void operation_taken() noexcept;
+  void deliver_completed() noexcept;
+  void operation_created(Operation& operation) noexcept;
+  void operation_taken() noexcept { operations_.taken(); }
+  void operation_destroyed() noexcept {
+    if (operations_.destroyed()) unref();
+  }
   void change_state(pulse_engine_state state, const Error& error);
   void begin_close();
   void finish_close_if_done();
@@ -212,6 +217,10 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   std::atomic<pulse_engine_state> state_{PULSE_ENGINE_CONNECTING};
 
   OperationTable operations_;
+  // Completed, and not delivered yet: the table is locked once for all of them.  Loop thread.
+  static constexpr size_t kMostCompleted = 64;
+  Operation* completed_[kMostCompleted];
+  size_t completed_count_ = 0;
   Timer operation_timer_;
   std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that the timer is set to
   std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
