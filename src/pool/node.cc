@@ -220,7 +220,7 @@ void PoolNode::watch(Ref<ReplicatedMap>& map, std::string_view suffix) {
   WatchConfig config;
   // Of the jobs it is enough to know that they changed.
   config.mode = suffix == ":jobs" ? PULSE_WATCH_KINDS : PULSE_WATCH_DELTAS;
-  watches_.reserve(watches_.size() + 1);
+  reserve_one_more(watches_);
   auto watch = make_ref<MapWatch>(map, config, ChangeFilter(), internal_target(on_member, this));
   map->watch(watch);
   watches_.push_back(std::move(watch));

@@ -266,7 +266,7 @@ void PoolNode::take_node_event(const pulse_event& event) {
     return;
   }
   if (event.kind != PULSE_EVENT_MESSAGE) return;
-  read_.reserve(read_.size() + 1);
+  reserve_one_more(read_);
   String id = id_text(event.id);
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
