@@ -105,17 +105,24 @@ void PoolNode::ask_to_join() {
   };
   joining_ = true;
   try {
-    send(&scripts::pool_join, true, std::move(format), [this, sent_us](const Error&, Reply* r) {
-      joining_ = false;
-      if (r != nullptr) {
-        confirmed(sent_us);
-        Reply copy = *r;
-        if (copy.next().elements() == 2 && copy.next().text == "ok") {
-          learn_time(copy.next().text, sent_us);
-        }
-      }
-      joined(r);
-    });
+    send(&scripts::pool_join, true, std::move(format),
+         [this, sent_us](const Error& error, Reply* r) {
+           joining_ = false;
+           const bool hopeless =
+               error.code() == PULSE_ERR_PERMISSION || error.code() == PULSE_ERR_WRONG_TYPE;
+           if (hopeless && phase_ == Phase::joining) {
+             begin_close(error);
+             return;
+           }
+           if (r != nullptr) {
+             confirmed(sent_us);
+             Reply copy = *r;
+             if (copy.next().elements() == 2 && copy.next().text == "ok") {
+               learn_time(copy.next().text, sent_us);
+             }
+           }
+           joined(r);
+         });
   } catch (const std::bad_alloc&) {
     joining_ = false;
     throw;

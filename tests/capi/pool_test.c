@@ -766,6 +766,18 @@ static void nobody_joins_a_pool_that_is_being_shut_down(void **state) {
                                                               TS_DEADLINE_MS, &node, fx_err()));
 }
 
+/* Rather than to try for ever, without a word. */
+static void a_node_that_the_server_refuses_is_told_why(void **state) {
+  fixture *fx = *state;
+  fx_redis(fx, "SET map:p:node-keepalive:content text");
+  fx_ready(fx, NULL);
+  pulse_node_options options = quick();
+  pulse_node *node = NULL;
+  assert_status(PULSE_ERR_WRONG_TYPE, pulse_node_join_wait(fx->engine, "p", 1, &options, NULL,
+                                                           TS_DEADLINE_MS, &node, fx_err()));
+  assert_null(node);
+}
+
 static void all_nodes_of_a_pool_route_alike(void **state) {
   fixture *fx = *state;
   quick_node(fx, NULL);
@@ -903,6 +915,7 @@ int main(void) {
       BOTH_DRIVERS(a_shutdown_ends_all_jobs_on_all_nodes),
       MANUAL_ONLY(a_node_that_was_suspended_during_a_shutdown_leaves_nothing_behind),
       BOTH_DRIVERS(nobody_joins_a_pool_that_is_being_shut_down),
+      BOTH_DRIVERS(a_node_that_the_server_refuses_is_told_why),
       BOTH_DRIVERS(all_nodes_of_a_pool_route_alike),
       BOTH_DRIVERS(rendezvous_routing_works),
       BOTH_DRIVERS(members_are_told),
