@@ -191,7 +191,9 @@ void ReadLane::begin_union(bool blocking, bool hot) {
   if (!hot) {
     const auto streams = static_cast<int64_t>(ReadLanes::of(engine_).stream_count());
     const int64_t pause = std::clamp(streams / kStreamsPerPauseMs, kLeastPauseMs, kMostPauseMs);
-    all_due_ms_ = std::max(all_due_ms_, monotonic_ms() - pause) + pause;
+    const int64_t now = monotonic_ms();
+    // No debts from times in which most streams had events and all were asked without a pause.
+    all_due_ms_ = std::min(std::max(all_due_ms_ + pause, now), now + pause);
   }
   auto command = make_ref<CursorRead>(*this);
   command->united = true;
