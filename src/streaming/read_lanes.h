@@ -56,7 +56,7 @@ class GroupReads {
   ~GroupReads() = default;
 };
 
-// A reader as lane 0 sees it.  Loop thread.
+// A reader as a lane sees it.  Loop thread.
 class CursorReads {
  public:
   struct Want {

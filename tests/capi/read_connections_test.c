@@ -443,6 +443,56 @@ static void streams_without_events_are_asked_for_seldom(void **state) {
   assert_in_range(ts_now_ms() - added, 0, TS_DEADLINE_MS / 4);
 }
 
+enum { kOfOneSink = 100 };
+
+/* An event on each stream of a range; all are handled, each once. */
+static void serve(fixture *fx, pulse_sink *sink, collector *c, int first, int count) {
+  const size_t before = col_count_kind(c, PULSE_EVENT_MESSAGE);
+  raw_adds(fx, first, count);
+  bool seen[kOfOneSink] = {false};
+  for (size_t i = 0; i < (size_t)count; ++i) {
+    const ev *e = message(c, before + i);
+    const int stream = atoi(e->stream + 1);
+    assert_in_range(stream, first, first + count - 1);
+    assert_false(seen[stream]);
+    seen[stream] = true;
+    fx_ack(sink, e);
+  }
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_MESSAGE), before + (size_t)count);
+}
+
+/* It waits for few of them, or for all, as its streams are quiet or busy. */
+static void a_sink_of_many_streams_is_served_quiet_or_busy(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  collector *c = fx_collector(fx);
+  pulse_sink_options options = blocking(kLongMs);
+  pulse_stream *streams[kOfOneSink];
+  for (int i = 0; i < kOfOneSink; ++i) {
+    char name[24];
+    snprintf(name, sizeof name, "m%d", i);
+    streams[i] = fx_stream_on(fx, engine, name, NULL);
+  }
+  pulse_sink *sink = fx_sink(fx, streams[0], "g", &options, c);
+  for (int i = 1; i < kOfOneSink; ++i) {
+    assert_ok(pulse_sink_add_stream_wait(sink, streams[i], PULSE_START_NEWEST, NULL, TS_DEADLINE_MS,
+                                         fx_err()));
+  }
+  for (int round = 0; round < 2; ++round) {
+    /* Longer than a stream counts as busy. */
+    const int64_t end = ts_now_ms() + 1200;
+    for (int i = 0; ts_now_ms() < end; ++i) serve(fx, sink, c, i % 3, 1);
+    serve(fx, sink, c, 50 + round, 1);
+    for (int i = 0; i < 5; ++i) serve(fx, sink, c, 0, 40);
+    serve(fx, sink, c, 90 + round, 1);
+  }
+  for (int i = 0; i < kOfOneSink; i += 9) {
+    char name[24];
+    snprintf(name, sizeof name, "m%d", i);
+    assert_int_equal(fx_pending(fx, name, "g"), 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(all_on_one_connection),
@@ -461,6 +511,7 @@ int main(void) {
       BOTH_DRIVERS(quiet_streams_are_read_while_others_are_busy),
       BOTH_DRIVERS(quiet_sinks_are_served_while_others_are_busy),
       BOTH_DRIVERS(streams_without_events_are_asked_for_seldom),
+      BOTH_DRIVERS(a_sink_of_many_streams_is_served_quiet_or_busy),
   };
   return cmocka_run_group_tests_name("read_connections", tests, fx_group_setup, fx_group_teardown);
 }
