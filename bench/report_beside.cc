@@ -75,8 +75,13 @@ void show_beside(const std::vector<std::string>& paths, const std::string& direc
     fputs(text.c_str(), stdout);
     return;
   }
-  const std::string about = "Plain: " + plain["machine"]["server"].get<std::string>() + ", " +
-                            plain["machine"]["processor"].get<std::string>() + ".\n";
+  const ordered_json& machine = plain["machine"];
+  const std::string about = "The first run: " + machine["server"].get<std::string>() + ", " +
+                            machine["processor"].get<std::string>() + ", " +
+                            std::to_string(machine["groups"].get<int>()) +
+                            " groups of four slices of " + format_number(machine["slice_s"]) +
+                            " s; the load average was " + format_number(machine["load"]) +
+                            " when it began.\n";
   write_part(directory + "/performance.md", "<!-- tools/bench --beside writes from here",
              about + "\n" + text + "\n");
 }

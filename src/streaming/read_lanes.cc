@@ -7,7 +7,9 @@
 namespace pulseengine {
 namespace {
 
-constexpr size_t kStreamsPerLane = 256;
+// Fewer lanes bring more events in a reply; a read of more streams would hold up the server for
+// long.
+constexpr size_t kStreamsPerLane = 4096;
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 //
 // Lane 0 serves all readers: one XREAD over the union of their streams.  A reader that is behind
 // the others reads by itself, without blocking, on the same connection until it has caught up, so
-// nobody waits for the slowest.  Beyond some hundred streams more readers go to other lanes, up to
+// nobody waits for the slowest.  Beyond some thousand streams more readers go to other lanes, up to
 // half of them (max_read_connections in all).
 // Each of the other lanes serves one sink with its own XREADGROUP BLOCK as long as there are lanes
 // left; beyond that sinks share lanes: such a lane waits with XREAD BLOCK for news on the union of

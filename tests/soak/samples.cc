@@ -20,9 +20,9 @@ int64_t middle(std::vector<int64_t> values) {
   return *at;
 }
 
-void print(const char* when, const Sample& sample) {
-  printf("  %s: %.2f MiB of the engine, %.1f MiB resident, %" PRId64 " descriptors\n", when,
-         static_cast<double>(sample.engine_bytes) / kMiB,
+void print(size_t second, const Sample& sample) {
+  printf("  from second %zu: %.2f MiB of the engine, %.1f MiB resident, %" PRId64 " descriptors\n",
+         second, static_cast<double>(sample.engine_bytes) / kMiB,
          static_cast<double>(sample.resident_bytes) / kMiB, sample.descriptors);
 }
 
@@ -47,8 +47,12 @@ void Samples::expect_no_growth() const {
   ASSERT_GE(count, 16u) << "too short";
   const size_t skip = std::min<size_t>(60, count / 10), part = std::min<size_t>(30, count / 8);
   const Sample first = median(skip, skip + part), last = median(count - part, count);
-  print("after the beginning", first);
-  print("at the end", last);
+  constexpr size_t kParts = 10;
+  for (size_t i = 0; i < kParts; i++) {
+    print(i * count / kParts, median(i * count / kParts, (i + 1) * count / kParts));
+  }
+  print(skip, first);
+  print(count - part, last);
   // What waits at one moment or another differs by some.
   EXPECT_LE(last.engine_bytes, first.engine_bytes + first.engine_bytes / 10 + kMiB);
   EXPECT_LE(last.resident_bytes, first.resident_bytes + first.resident_bytes / 10 + 4 * kMiB);

@@ -18,7 +18,7 @@ class Samples {
  public:
   void take();
   // Holds the last part against the first, each half a minute long or an eighth of all, without a
-  // minute, or a tenth of all, for the beginning.  Prints both.
+  // minute, or a tenth of all, for the beginning.  Prints both, and ten parts of all.
   void expect_no_growth() const;
 
  private:
