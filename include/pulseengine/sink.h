@@ -92,9 +92,10 @@ PULSE_API pulse_status pulse_sink_ack_wait(pulse_sink *sink, const pulse_ack_han
                                            size_t count, pulse_result *results, int64_t timeout_ms,
                                            pulse_error *error) PULSE_NOEXCEPT;
 
-/* Gives events back without acking them: they are delivered again by the next
- * sweep (within about half a second), here or elsewhere.  PULSE_EVENT_RELEASED, with results as
- * for acks.  Since 0.1. */
+/* Gives events back without acking them: they are delivered again by the next sweep, here or
+ * elsewhere: within about half a second; where more than a hundred sinks share an engine it may be
+ * 5 ms for each of them, up to a quarter of the grace period.  PULSE_EVENT_RELEASED, with results
+ * as for acks.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_release(pulse_sink *sink, const pulse_ack_handle *handles,
                                           size_t count, const pulse_target *target,
                                           uint64_t *operation, pulse_error *error) PULSE_NOEXCEPT;

@@ -134,20 +134,20 @@ void Engine::close() {
 // Calls f for each child, without an allocation.  A child may be removed meanwhile.
 template <class F>
 void Engine::for_children(F f) noexcept {
-  for (size_t i = 0;;) {
+  for (uint64_t after = 0;;) {
     Ref<Child> child;
     {
       std::lock_guard<std::mutex> lock(child_mutex_);
-      if (i >= children_.size()) return;
-      child = children_[i];
+      auto at = children_.upper_bound(after);
+      if (at == children_.end()) return;
+      after = at->first;
+      child = at->second;
     }
     try {
       f(*child);
     } catch (const std::bad_alloc&) {
       log(PULSE_LOG_ERROR, "out of memory: an object was not told of a change");
     }
-    std::lock_guard<std::mutex> lock(child_mutex_);
-    if (i < children_.size() && children_[i].get() == child.get()) i++;
   }
 }
 
@@ -176,7 +176,7 @@ void Engine::finish_close() noexcept {
   closing_.store(true);
   Error closed(PULSE_ERR_CLOSED, "the engine was closed");
   for_children([&](Child& child) { child.abort_child(closed); });
-  Vector<Ref<Child>> children;
+  Map<uint64_t, Ref<Child>> children;
   {
     std::lock_guard<std::mutex> lock(child_mutex_);
     children.swap(children_);
@@ -710,7 +710,10 @@ void Engine::check_operations() noexcept {
 Error Engine::add_child(Ref<Child> child) {
   std::lock_guard<std::mutex> lock(child_mutex_);
   if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed");
-  children_.push_back(std::move(child));
+  const uint64_t serial = last_serial_ + 1;
+  child->serial_ = serial;
+  children_.emplace(serial, std::move(child));
+  last_serial_ = serial;
   return {};
 }
 
@@ -718,10 +721,9 @@ void Engine::remove_child(Child& child) {
   Ref<Child> keep;
   {
     std::lock_guard<std::mutex> lock(child_mutex_);
-    auto it = std::find_if(children_.begin(), children_.end(),
-                           [&](const Ref<Child>& c) { return c.get() == &child; });
+    auto it = children_.find(child.serial_);
     if (it == children_.end()) return;
-    keep = std::move(*it);
+    keep = std::move(it->second);
     children_.erase(it);
   }
   want_turn();

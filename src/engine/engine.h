@@ -32,6 +32,10 @@ class Child : public virtual RefCounted {
   // The command connection that serves its keys came or went.
   virtual void server_ready() {}
   virtual void server_lost(const Error&) {}
+
+ private:
+  friend class Engine;
+  uint64_t serial_ = 0;
 };
 
 // Work to be done once in the present turn, after the callbacks and before the
@@ -245,7 +249,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   bool turn_due_ = false;       // work came up outside of a turn
 
   std::mutex child_mutex_;
-  Vector<Ref<Child>> children_;  // guarded by child_mutex_
+  // By the order in which they came; both guarded by child_mutex_.
+  Map<uint64_t, Ref<Child>> children_;
+  uint64_t last_serial_ = 0;
 
   std::atomic<bool> closing_{false};
   bool close_begun_ = false;
