@@ -195,6 +195,27 @@ static void a_go_worker_gets_what_it_knows(void **state) {
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0);
 }
 
+static void a_start_is_not_given_back_before_a_go_worker_answers(void **state) {
+  fixture *fx = *state;
+  pool_load(fx, "one node, two workers", 0);
+  pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.worker_ttl_ms = 600000;
+  options.ack_grace_ms = 600000;
+  collector *member = fx_collector(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, member);
+  char id[27], own[64], stream[64];
+  pulse_node_get_id(node, id, sizeof id);
+  snprintf(own, sizeof own, "jobs:node:%s", id);
+  snprintf(stream, sizeof stream, "worker:%s", kGoWorkers[0]);
+  dispatch(fx, node, "job0", "payload 0");
+  wire_message got;
+  const char *event = read_event(fx, stream, 1, "j", &got);
+  assert_ok(pulse_node_close(node));
+  go_add(fx, own, "a", envelope(kGoWorkers[0], ack_message(event, "")));
+  assert_int_equal(col_wait(member, PULSE_EVENT_CLOSED, 0)->status, PULSE_OK);
+  assert_int_equal(fx_pending(fx, "jobs:pool", "events"), 0);
+}
+
 /* --- their router, our worker -------------------------------------------------------- */
 
 static void our_worker_answers_a_go_router(void **state) {
@@ -436,6 +457,7 @@ static void a_guard_of_a_go_node_holds_until_it_is_over(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(a_go_worker_gets_what_it_knows),
+      BOTH_DRIVERS(a_start_is_not_given_back_before_a_go_worker_answers),
       BOTH_DRIVERS(our_worker_answers_a_go_router),
       BOTH_DRIVERS(a_job_of_an_old_go_node_is_started),
       BOTH_DRIVERS(jobs_move_to_go_workers_and_back),
