@@ -331,9 +331,11 @@ typedef struct pulse_node_metrics {
 PULSE_API pulse_status pulse_node_get_metrics(pulse_node *node,
                                               pulse_node_metrics *metrics) PULSE_NOEXCEPT;
 
-/* Leaves the pool: all workers close and hand their jobs over, what this node routes is given back,
- * then PULSE_EVENT_CLOSED: count = jobs that were handed over, id.ms = jobs whose handler did not
- * answer within close_timeout_ms (they move as those of a dead worker).  Idempotent.  Since 0.1. */
+/* Leaves the pool: all workers close and hand their jobs over, what this node routes is given back
+ * (starts that are with workers of the Go library are waited for, up to close_timeout_ms and
+ * ack_grace_ms), then PULSE_EVENT_CLOSED: count = jobs that were handed over, id.ms = jobs whose
+ * handler did not answer within close_timeout_ms (they move as those of a dead worker).
+ * Idempotent.  Since 0.1. */
 PULSE_API pulse_status pulse_node_close(pulse_node *node) PULSE_NOEXCEPT;
 PULSE_API pulse_status pulse_node_close_wait(pulse_node *node, int64_t timeout_ms,
                                              pulse_error *error) PULSE_NOEXCEPT;

@@ -235,6 +235,7 @@ class PoolNode final : public Child, TurnHook {
   void pool_shut_down();
   void leave_workers(pulse_stop_reason reason);
   void depart_if_done();
+  bool awaits_go_workers(int64_t now_ms);
   void depart();
   void finish_shutdown(int64_t now_ms);
   template <class Done>
@@ -306,6 +307,8 @@ class PoolNode final : public Child, TurnHook {
 
   Error close_error_;
   int64_t close_deadline_ms_ = kNever;
+  uint64_t awaited_below_ = 0;  // serial of a Routed; 0: not leaving yet
+  int64_t await_until_ms_ = kNever;
   uint64_t handed_over_ = 0, unanswered_ = 0;
   Ref<PoolCall> shutdown_call_;
   int64_t shutdown_deadline_ms_ = kNever;

@@ -54,6 +54,7 @@ void PoolNode::depart_if_done() {
   flush_acks();
   flush_answered();
   if (forwarding_ > 0 && engine_->server_is_ready()) return;  // answers of ours are under way
+  if (awaits_go_workers(monotonic_ms())) return;
   phase_ = Phase::departing;
   try {
     depart();
@@ -61,6 +62,23 @@ void PoolNode::depart_if_done() {
     phase_ = Phase::leaving;  // the next tick tries again
     throw;
   }
+}
+
+// Workers of the Go library tell this node only that they have started a job, and start it again
+// when another router sends it to them.
+bool PoolNode::awaits_go_workers(int64_t now_ms) {
+  if (close_error_.code() == PULSE_ERR_SHUTTING_DOWN || !engine_->server_is_ready()) return false;
+  if (awaited_below_ == 0) {
+    awaited_below_ = next_serial_;
+    await_until_ms_ = now_ms + config_.grace_ms;
+  }
+  if (now_ms >= std::min(await_until_ms_, close_deadline_ms_)) return false;
+  return std::any_of(routed_.begin(), routed_.lower_bound(awaited_below_),
+                     [this](const auto& entry) {
+                       const Routed& r = *entry.second;
+                       return r.name == 'j' && members_.is_active(r.worker) &&
+                              !is_ours(std::string_view(r.worker));
+                     });
 }
 
 void PoolNode::depart() {

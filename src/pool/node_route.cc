@@ -26,26 +26,12 @@ String worker_event_key(std::string_view worker, std::string_view event) {
   return key;
 }
 
-// Whether a JSON list may hold the text: cheaper than reading it.
-bool may_hold(std::string_view list, std::string_view item) {
-  const bool plain = std::all_of(item.begin(), item.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '_' || c == '.' || c == ':';
-  });
-  return !plain || list.find(item) != std::string_view::npos;
-}
-
 }  // namespace
 
 bool PoolNode::owns(std::string_view worker, std::string_view key) const {
   Ref<MapVersion> version = jobs_->take_version();
   const MapEntry* entry = version->find(worker, hash_bytes(worker));
-  if (entry == nullptr || !may_hold(entry->view(), key)) return false;
-  Ref<StringList> list = StringList::parse(entry->view());
-  for (size_t i = 0; i < list->size(); i++) {
-    if (list->at(i) == key) return true;
-  }
-  return false;
+  return entry != nullptr && list_holds(entry->view(), key);
 }
 
 // The worker that has the job, alive or not; empty: none.
@@ -54,12 +40,9 @@ String PoolNode::owner_of(std::string_view key) const {
   String owner;
   MapCursor cursor;
   visit(*version, &cursor, [&](const MapEntry& entry) {
-    if (!may_hold(entry.view(), key)) return true;
-    Ref<StringList> list = StringList::parse(entry.view());
-    for (size_t i = 0; i < list->size() && owner.empty(); i++) {
-      if (list->at(i) == key) owner = String(entry.key());
-    }
-    return owner.empty() || !members_.is_active(owner);
+    if (!list_holds(entry.view(), key)) return true;
+    owner = String(entry.key());
+    return !members_.is_active(owner);
   });
   return owner;
 }

@@ -707,7 +707,10 @@ void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
   using State = PoolJob::State;
   const int64_t now = monotonic_ms(), ttl = node_->config().ttl_ms;
   const bool alive = !owner.empty() && node_->is_alive(owner);
-  if (owner == kEnded || (alive && node_->is_ours(owner))) {
+  const bool waited = job.patient_until_ms != 0 && now >= job.patient_until_ms;
+  // A Go worker that leaves is off the list of active ones first.
+  const bool stays = alive && (node_->is_ours(owner) || (waited && node_->is_active(owner)));
+  if (owner == kEnded || stays) {
     // Or it runs there, or will be put into the queue by that worker: this event is one too many.
     answer_all(&job.starts, {});
     over(job, Update::What::drop);

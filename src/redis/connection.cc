@@ -156,13 +156,8 @@ Connection::Connection(ConnectionHost& host, Role role, ConnectionListener* list
         auto* c = static_cast<Connection*>(p);
         if (c->state_ == State::waiting) {
           c->attempt();
-        } else if (c->state_ != State::ready) {
-          c->lose(c->state_ == State::securing
-                      ? Error(PULSE_ERR_CONNECT,
-                              "no TLS handshake within connect_timeout_ms: is it a TLS port?",
-                              PULSE_ERROR_RETRIABLE)
-                      : Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
-                              PULSE_ERROR_RETRIABLE));
+        } else {
+          c->check_attempt();
         }
       },
       this);
@@ -1065,36 +1060,48 @@ void Connection::handle_part() {
 
 // --- deadlines -------------------------------------------------------------
 
+// What has come counts, also when the loop had no time to read it: it calls timers first.
+void Connection::hear() {
+  if (state_ == State::greeting || state_ == State::ready) on_io(Watch::kReadable);
+}
+
+void Connection::check_attempt() noexcept {
+  hear();
+  if (state_ == State::ready || state_ == State::waiting) return;
+  lose(state_ == State::securing
+           ? Error(PULSE_ERR_CONNECT,
+                   "no TLS handshake within connect_timeout_ms: is it a TLS port?",
+                   PULSE_ERROR_RETRIABLE)
+           : Error(PULSE_ERR_CONNECT, "no connection within connect_timeout_ms",
+                   PULSE_ERROR_RETRIABLE));
+}
+
 void Connection::arm_deadline(int64_t deadline_ms) {
   if (deadline_ms >= next_deadline_ms_ || state_ == State::closed) return;
   next_deadline_ms_ = deadline_ms;
   deadline_timer_.start(deadline_ms - monotonic_ms());
 }
 
+// Until when something has to be heard; kNever where no answer is due.
+int64_t Connection::patient_until_ms() const {
+  const int64_t patience = host_.server_config().command_timeout_ms;
+  if (state_ != State::ready || slots_.empty() || patience < 0) return kNever;
+  const Slot& oldest = slots_.front();
+  const int64_t due = std::max(oldest.sent_ms, last_heard_ms_) + patience;
+  // A command that blocks at the server has a deadline beyond its blocking time, so the
+  // connection as a whole is judged by its oldest command's.
+  const int64_t deadline = oldest.command->deadline_ms;
+  return deadline == kNever ? due : std::max(due, deadline);
+}
+
 // Fails commands whose deadline has passed, and gives up a connection on which nothing was
 // heard for the whole command timeout although an answer is due.
 void Connection::check_deadlines() noexcept {
   try {
-    int64_t now = monotonic_ms();
-    int64_t earliest = kNever;
     next_deadline_ms_ = kNever;
-    // A command that blocks at the server has a deadline beyond its blocking time, so the
-    // connection as a whole is judged by its oldest command's.
-    int64_t patience = host_.server_config().command_timeout_ms;
-    bool dead = false;
-    if (!slots_.empty() && patience >= 0) {
-      const Slot& oldest = slots_.front();
-      int64_t due = std::max(oldest.sent_ms, last_heard_ms_) + patience;
-      if (oldest.command->deadline_ms != kNever && oldest.command->deadline_ms > due) {
-        due = oldest.command->deadline_ms;
-      }
-      if (due <= now) {
-        dead = true;
-      } else {
-        earliest = std::min(earliest, due);
-      }
-    }
-    if (state_ == State::ready && dead) {
+    if (patient_until_ms() <= monotonic_ms()) hear();
+    int64_t earliest = patient_until_ms();
+    if (earliest <= monotonic_ms()) {
       lose(Error(PULSE_ERR_DISCONNECTED, "no reply within command_timeout_ms",
                  PULSE_ERROR_RETRIABLE));
       return;

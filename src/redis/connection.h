@@ -148,6 +148,9 @@ class Connection : public Allocated {
   bool takes_parts() const;
   void handle_part();
   void update_watch();
+  void hear();
+  void check_attempt() noexcept;
+  int64_t patient_until_ms() const;
   void check_deadlines() noexcept;
   void arm_deadline(int64_t deadline_ms);
 

@@ -1,5 +1,7 @@
 #include "rmap/map_list.h"
 
+#include <algorithm>
+
 namespace pulseengine {
 namespace {
 
@@ -134,6 +136,27 @@ Ref<StringList> StringList::parse(std::string_view value) {
     value.remove_prefix(std::min(comma + 1, value.size()));
   }
   return list;
+}
+
+bool list_holds(std::string_view list, std::string_view item) {
+  const bool plain = std::all_of(item.begin(), item.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_' || c == '.' || c == ':';
+  });
+  if (plain && list.substr(0, 2) == "[\"") {
+    String quoted = "\"";
+    quoted.append(item.data(), item.size());
+    quoted += '"';
+    size_t at = list.find(quoted);
+    // Behind a backslash it is a part of another item.
+    while (at != std::string_view::npos && list[at - 1] == '\\') at = list.find(quoted, at + 1);
+    return at != std::string_view::npos;
+  }
+  const Ref<StringList> items = StringList::parse(list);
+  for (size_t i = 0; i < items->size(); i++) {
+    if (items->at(i) == item) return true;
+  }
+  return false;
 }
 
 }  // namespace pulseengine

@@ -29,6 +29,9 @@ class StringList : public RefCounted, private LiveObject {
   Vector<size_t> ends_;
 };
 
+// Whether StringList::parse would find the item.  An array is not taken apart for a plain one.
+bool list_holds(std::string_view list, std::string_view item);
+
 }  // namespace pulseengine
 
 #endif

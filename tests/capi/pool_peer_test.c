@@ -73,6 +73,17 @@ static void go_delete(fixture *fx, const char *map, const char *key) {
   publish(fx, map, "del", key, NULL);
 }
 
+/* The keep-alives of its node and workers, now and then. */
+static void go_beats(fixture *fx) {
+  static int64_t last_ms;
+  if (ts_now_ms() - last_ms < 100) return;
+  last_ms = ts_now_ms();
+  char now[24];
+  snprintf(now, sizeof now, "%lld000000", (long long)last_ms);
+  go_set(fx, "node-keepalive", kGoNode, now);
+  for (size_t i = 0; i < 2; ++i) go_set(fx, "worker-keepalive", kGoWorkers[i], now);
+}
+
 /* Its id. */
 static const char *go_add(fixture *fx, const char *stream, const char *name, wire_message payload) {
   ts_reply *reply = ts_commandf(fx->server, "XADD pulse:stream:%s * n %s p %b", stream, name,
@@ -182,6 +193,27 @@ static void a_go_worker_gets_what_it_knows(void **state) {
   assert_int_equal(refused->status, PULSE_ERR_REFUSED);
   assert_text(refused, message, "told to fail job1");
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0);
+}
+
+static void a_start_is_not_given_back_before_a_go_worker_answers(void **state) {
+  fixture *fx = *state;
+  pool_load(fx, "one node, two workers", 0);
+  pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.worker_ttl_ms = 600000;
+  options.ack_grace_ms = 600000;
+  collector *member = fx_collector(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, member);
+  char id[27], own[64], stream[64];
+  pulse_node_get_id(node, id, sizeof id);
+  snprintf(own, sizeof own, "jobs:node:%s", id);
+  snprintf(stream, sizeof stream, "worker:%s", kGoWorkers[0]);
+  dispatch(fx, node, "job0", "payload 0");
+  wire_message got;
+  const char *event = read_event(fx, stream, 1, "j", &got);
+  assert_ok(pulse_node_close(node));
+  go_add(fx, own, "a", envelope(kGoWorkers[0], ack_message(event, "")));
+  assert_int_equal(col_wait(member, PULSE_EVENT_CLOSED, 0)->status, PULSE_OK);
+  assert_int_equal(fx_pending(fx, "jobs:pool", "events"), 0);
 }
 
 /* --- their router, our worker -------------------------------------------------------- */
@@ -354,6 +386,31 @@ static void jobs_move_to_go_workers_and_back(void **state) {
   fx_until(fx, fx_pending(fx, "jobs:pool", "events") == 0);
 }
 
+/* It started the job while the start was under way to ours. */
+static void a_job_that_a_go_worker_keeps_is_not_started_twice(void **state) {
+  fixture *fx = *state;
+  pool_load(fx, "one node, two workers", 0);
+  pulse_node_options options = PULSE_NODE_OPTIONS_INIT;
+  options.close_timeout_ms = 200;
+  options.worker_ttl_ms = 2000;
+  options.ack_grace_ms = 600000;
+  collector *requests = fx_accepting(fx);
+  pulse_node *node = fx_node(fx, "jobs", &options, NULL);
+  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  const char *owner = kGoWorkers[1];
+  go_set(fx, "jobs", owner, "[\"job1\"]");
+  go_set(fx, "job-payloads", "job1", "payload 1");
+  go_add(fx, "jobs:pool", "j", job_message("job1", kGoNode, "payload 1", 1));
+  fx_until(fx, (go_beats(fx), pulse_worker_job_count(worker) == 1));
+  fx_until(fx, (go_beats(fx), fx_pending(fx, "jobs:pool", "events") == 0));
+  fx_until(fx, (go_beats(fx), pulse_worker_job_count(worker) == 0));
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_START), 0);
+  assert_true(fx_redis_is(fx, "[\"job1\"]", "HGET map:jobs:jobs:content %s", owner));
+  char id[27];
+  pulse_worker_get_id(worker, id, sizeof id);
+  assert_int_equal(fx_redis_int(fx, "HEXISTS map:jobs:jobs:content %s", id), 0);
+}
+
 /* --- they shut the pool down --------------------------------------------------------- */
 
 static void a_go_node_shuts_the_pool_down(void **state) {
@@ -400,9 +457,11 @@ static void a_guard_of_a_go_node_holds_until_it_is_over(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(a_go_worker_gets_what_it_knows),
+      BOTH_DRIVERS(a_start_is_not_given_back_before_a_go_worker_answers),
       BOTH_DRIVERS(our_worker_answers_a_go_router),
       BOTH_DRIVERS(a_job_of_an_old_go_node_is_started),
       BOTH_DRIVERS(jobs_move_to_go_workers_and_back),
+      BOTH_DRIVERS(a_job_that_a_go_worker_keeps_is_not_started_twice),
       BOTH_DRIVERS(a_go_node_shuts_the_pool_down),
       BOTH_DRIVERS(a_guard_of_a_go_node_holds_until_it_is_over),
   };

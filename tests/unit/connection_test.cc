@@ -56,6 +56,13 @@ class ConnectionTest : public testing::Test {
   bool ended(size_t count) {
     return host->run_until([&] { return outcomes.all.size() >= count; });
   }
+  // Returns when the server has answered the command, and the loop has not turned for so long.
+  void answered_while_busy(const char* name, int64_t milliseconds) {
+    const int64_t end = monotonic_ms() + milliseconds;
+    ASSERT_EQ(ts_fault_wait_count(fault.get(), name, 1, TS_DEADLINE_MS), 1);
+    ts_fault_clear(fault.get(), name);  // its thread answers before it looks at its orders again
+    while (monotonic_ms() <= end) std::this_thread::yield();
+  }
   Ref<TestCommand> submit(const std::string& name, std::vector<std::string> words) {
     Ref<TestCommand> c = command(outcomes, name, std::move(words));
     EXPECT_TRUE(connection->submit(c).ok());
@@ -278,6 +285,28 @@ TEST_F(ConnectionTest, APeerThatNeverGreetsIsGivenUpAfterTheConnectTimeout) {
   ASSERT_TRUE(host->run_until([&] { return connection->ready(); }));
   ASSERT_GE(host->losses.size(), 1U);
   EXPECT_EQ(host->losses[0].code(), PULSE_ERR_CONNECT);
+}
+
+// A loop that was busy for long looks at its timers before it reads.
+TEST_F(ConnectionTest, AnAnswerThatWaitedToBeReadCounts) {
+  host->config.command_timeout_ms = 50;
+  open_and_wait();
+  ts_fault_answer_text(fault.get(), "GET", "+here\r\n", 0);
+  submit("get", {"GET", "x"});
+  connection->flush();
+  answered_while_busy("GET", host->config.command_timeout_ms);
+  ASSERT_TRUE(ended(1));
+  EXPECT_EQ(outcomes.all[0].answer, "here");
+  EXPECT_TRUE(host->losses.empty());
+}
+
+TEST_F(ConnectionTest, AGreetingThatWaitedToBeReadCounts) {
+  host->config.connect_timeout_ms = 50;
+  open();
+  host->turns(1);
+  answered_while_busy("PING", host->config.connect_timeout_ms);
+  ASSERT_TRUE(host->run_until([&] { return connection->ready(); }));
+  EXPECT_TRUE(host->losses.empty());
 }
 
 // A command that blocks at the server brings a deadline beyond its blocking time.
