@@ -98,6 +98,7 @@ void PoolNode::take_pool_event(const pulse_event& event) {
     known = parse_message(payload, &job);
     key = job.key;
     routed->dispatcher = String(job.node);
+    routed->guard = String(header_of(event, pool_header::kGuard).value_or(std::string_view()));
   } else if (known && name == pool_event::kStop) {
     known = parse_job_key(payload, &key);
   } else if (known && name == pool_event::kNotify) {
@@ -152,7 +153,7 @@ void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
     old_event = worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event));
   }
   forwards_.push_back(
-      {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id)});
+      {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id), r.guard});
   // Nothing from here on needs memory.
   if (!r.worker_event.empty()) {
     by_worker_event_.erase(old_event);
@@ -280,7 +281,10 @@ void PoolNode::take_node_event(const pulse_event& event) {
                       header_of(event, pool_header::kSettled).has_value());
   } else if (name == pool_event::kDispatched) {
     known = parse_message(payload, &answer);
-    if (known) dispatch_answered(answer.event, answer.error);
+    if (known) {
+      dispatch_answered(answer.event, answer.error,
+                        header_of(event, pool_header::kReleased).has_value());
+    }
   } else if (name != pool_event::kInit) {
     known = false;
   }
@@ -310,7 +314,7 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
     append_message(PoolAck{std::string_view(event_id), error}, &answer);
     const String stream =
         engine_->key("pulse:stream:", names_.node_stream(std::string_view(r.dispatcher)));
-    forwards_.push_back({stream, 'd', std::move(answer), 0, String(), String()});
+    forwards_.push_back({stream, 'd', std::move(answer), 0, String(), String(), String()});
   }
   ack(r.handle);
   by_worker_event_.erase(found);
@@ -332,7 +336,7 @@ void PoolNode::flush_forwards() {
       const Vector<Forward>& list = batch->forwards;
       const Vector<String>& read = batch->read;
       w.begin_script(scripts::pool_forward, eval, 1 + list.size(),
-                     1 + read.size() + 3 * list.size());
+                     1 + read.size() + 4 * list.size());
       w.arg(std::string_view(node_stream_->key()));
       for (const Forward& f : list) w.arg(std::string_view(f.stream));
       w.arg(static_cast<int64_t>(read.size()));
@@ -341,6 +345,7 @@ void PoolNode::flush_forwards() {
         w.arg(std::string_view(&f.name, 1));
         w.arg(std::string_view(f.payload));
         w.arg(std::string_view(f.pool_event));
+        w.arg(std::string_view(f.guard));
       }
     };
     auto done = [this, batch](const Error& error, Reply* reply) {

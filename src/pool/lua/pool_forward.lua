@@ -3,10 +3,11 @@
 --
 -- KEYS  1 own node stream  2... streams, one for each event
 -- ARGV  1 number of ids  ids that were read from the own stream...  then for each event its name, its
---       payload, and the id of the pool's event that it stands for or ""
+--       payload, the id of the pool's event that it stands for or "", and its dispatcher's guard or ""
 -- Returns the id of each, or nil where there is no such stream.
 if redis.replicate_commands then redis.replicate_commands() end
 
+-- include streams.lua
 local at = 2
 local read = tonumber(ARGV[1])
 for first = at, at + read - 1, 1000 do
@@ -15,15 +16,8 @@ end
 at = at + read
 local ids = {}
 for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    local event = {'XADD', KEYS[i], '*', 'n', ARGV[at], 'p', ARGV[at + 1]}
-    if ARGV[at + 2] ~= '' then
-      event[8], event[9] = 'h:event', ARGV[at + 2]
-    end
-    ids[i - 1] = redis.call(unpack(event))
-  else
-    ids[i - 1] = false
-  end
-  at = at + 3
+  ids[i - 1] = add_to(KEYS[i], ARGV[at], ARGV[at + 1], 'h:event', ARGV[at + 2], 'h:guard',
+                      ARGV[at + 3])
+  at = at + 4
 end
 return ids
