@@ -3,10 +3,10 @@
 namespace pulseengine {
 namespace {
 
-constexpr std::string_view kNames[] = {"own", "take", "end",     "drop", "move",
-                                       "ack", "read", "leaving", "gone"};
+constexpr std::string_view kNames[] = {"own",  "take", "end",     "drop",
+                                       "move", "ack",  "leaving", "gone"};
 // Of each, its name included.
-constexpr size_t kArguments[] = {3, 3, 2, 2, 3, 6, 2, 1, 1};
+constexpr size_t kArguments[] = {3, 3, 2, 2, 3, 6, 1, 1};
 
 }  // namespace
 
@@ -27,7 +27,7 @@ void JobUpdate::append_arguments(CommandWriter& w) const {
   w.arg(kNames[static_cast<size_t>(what)]);
   if (job) w.arg(std::string_view(job->key()));
   if (claims()) w.arg(std::string_view(job->payload()));
-  if (what == What::move || what == What::ack || what == What::read) w.arg(std::string_view(text));
+  if (what == What::move || what == What::ack) w.arg(std::string_view(text));
   if (what != What::ack) return;
   w.arg(std::string_view(pool_event));
   w.arg(std::string_view(dispatched));

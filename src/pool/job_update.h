@@ -8,9 +8,9 @@
 namespace pulseengine {
 
 struct JobUpdate {
-  enum class What : uint8_t { own, take, end, drop, move, ack, read, leaving, gone };
-  What what = What::read;
-  String text;  // move: the event; ack: the answer; read: the id
+  enum class What : uint8_t { own, take, end, drop, move, ack, leaving, gone };
+  What what = What::ack;
+  String text;  // move: the event; ack: the answer
   Ref<PoolJob> job;
   // ack only:
   String router, dispatcher;  // keys of their streams
@@ -36,6 +36,8 @@ class UpdateBatch final : public RefCounted {
   const uint64_t incarnation;   // of the worker
   bool again = false;           // may have been done before
   Vector<JobUpdate> updates;
+  pulse_event_id taken{0, 0};  // the last event of the stream that all this comes from
+  String unread;               // the id after it; empty: the stream stays as it is
 };
 
 // How much a script run may still take up.

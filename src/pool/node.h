@@ -139,10 +139,10 @@ class PoolNode final : public Child, TurnHook {
     String error;
     bool settled = false;
   };
-  // A script run's worth of them, and what was read of the own stream.
+  // A script run's worth of them, and the first event of the own stream that was not read.
   struct Forwards final : RefCounted {
     Vector<Forward> forwards;
-    Vector<String> read;
+    String unread;
   };
   // What became of a dispatch.
   struct Answer {
@@ -236,6 +236,8 @@ class PoolNode final : public Child, TurnHook {
   void forward_anew(const Forwards& batch) noexcept;
   void route_again(int64_t now_ms);
   void route_anew();
+  // Whether the server has XTRIM MINID, for scripts.
+  std::string_view trims() const { return engine_->server().at_least(6, 2) ? "1" : "0"; }
   void ack(const pulse_ack_handle& handle);
   void flush_acks();
   String owner_of(std::string_view key) const;
@@ -311,7 +313,8 @@ class PoolNode final : public Child, TurnHook {
   HashMap<String, uint64_t> by_worker_event_;  // "<worker> <event>"
   uint64_t next_serial_ = 1;
   Vector<Forward> forwards_;
-  Vector<String> read_;  // events of the own stream that were taken up
+  pulse_event_id read_{0, 0};     // the last event of the own stream that was taken up
+  pulse_event_id dropped_{0, 0};  // up to which it is cut off, or soon will be
   HashMap<String, EarlyAck> early_acks_;
   int64_t forwarding_ = 0;  // script runs under way
   Vector<pulse_ack_handle> acks_;

@@ -1,5 +1,6 @@
 // From the pool's stream to workers, and their answers back to dispatchers.
 #include <algorithm>
+#include <cstring>
 
 #include "base/hash.h"
 #include "pool/node.h"
@@ -26,13 +27,29 @@ String worker_event_key(std::string_view worker, std::string_view event) {
   return key;
 }
 
-// Whether a JSON list may hold the text: cheaper than reading it.
-bool may_hold(std::string_view list, std::string_view item) {
-  const bool plain = std::all_of(item.begin(), item.end(), [](char c) {
+// Whether a list of job keys holds one.  Lists are long, and most keys are written as they are:
+// then it is enough to look for the text between quotes of which the first is none within an item.
+bool list_has(std::string_view list, std::string_view key) {
+  const bool plain = std::all_of(key.begin(), key.end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
            c == '_' || c == '.' || c == ':';
   });
-  return !plain || list.find(item) != std::string_view::npos;
+  if (plain && !list.empty() && list.front() == '[') {
+    String item("\"");
+    item.append(key.data(), key.size());
+    item += '"';
+    for (size_t from = 0;; from++) {
+      const void* found = memmem(list.data() + from, list.size() - from, item.data(), item.size());
+      if (found == nullptr) return false;
+      from = static_cast<size_t>(static_cast<const char*>(found) - list.data());
+      if (list[from - 1] != '\\') return true;  // the bracket is before all items
+    }
+  }
+  Ref<StringList> items = StringList::parse(list);
+  for (size_t i = 0; i < items->size(); i++) {
+    if (items->at(i) == key) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -40,12 +57,7 @@ bool may_hold(std::string_view list, std::string_view item) {
 bool PoolNode::owns(std::string_view worker, std::string_view key) const {
   Ref<MapVersion> version = jobs_->take_version();
   const MapEntry* entry = version->find(worker, hash_bytes(worker));
-  if (entry == nullptr || !may_hold(entry->view(), key)) return false;
-  Ref<StringList> list = StringList::parse(entry->view());
-  for (size_t i = 0; i < list->size(); i++) {
-    if (list->at(i) == key) return true;
-  }
-  return false;
+  return entry != nullptr && list_has(entry->view(), key);
 }
 
 // The worker that has the job, alive or not; empty: none.
@@ -54,11 +66,7 @@ String PoolNode::owner_of(std::string_view key) const {
   String owner;
   MapCursor cursor;
   visit(*version, &cursor, [&](const MapEntry& entry) {
-    if (!may_hold(entry.view(), key)) return true;
-    Ref<StringList> list = StringList::parse(entry.view());
-    for (size_t i = 0; i < list->size() && owner.empty(); i++) {
-      if (list->at(i) == key) owner = String(entry.key());
-    }
+    if (list_has(entry.view(), key)) owner = String(entry.key());
     return owner.empty() || !members_.is_active(owner);
   });
   return owner;
@@ -267,8 +275,6 @@ void PoolNode::take_node_event(const pulse_event& event) {
     return;
   }
   if (event.kind != PULSE_EVENT_MESSAGE) return;
-  read_.reserve(read_.size() + 1);
-  String id = id_text(event.id);
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
   PoolEnvelope envelope;
@@ -292,7 +298,7 @@ void PoolNode::take_node_event(const pulse_event& event) {
     counters.malformed.fetch_add(1, std::memory_order_relaxed);
     log(PULSE_LOG_WARNING, "an event of a node's stream cannot be read");
   }
-  read_.push_back(std::move(id));
+  read_ = event.id;
   engine_->at_end_of_turn(*this);
 }
 
@@ -325,22 +331,20 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
 // --------------------------------------------------------------
 
 void PoolNode::flush_forwards() {
-  while (!forwards_.empty() || !read_.empty()) {
+  while (!forwards_.empty() || id_less(dropped_, read_)) {
     const size_t count = std::min(forwards_.size(), kForwardsPerRun);
     auto batch = make_ref<Forwards>();
     batch->forwards.assign(
         std::make_move_iterator(forwards_.begin()),
         std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
-    batch->read.swap(read_);
+    if (id_less(dropped_, read_)) batch->unread = id_text(id_after(read_));
     auto format = [this, batch](CommandWriter& w, bool eval) {
       const Vector<Forward>& list = batch->forwards;
-      const Vector<String>& read = batch->read;
-      w.begin_script(scripts::pool_forward, eval, 1 + list.size(),
-                     1 + read.size() + 4 * list.size());
+      w.begin_script(scripts::pool_forward, eval, 1 + list.size(), 2 + 4 * list.size());
       w.arg(std::string_view(node_stream_->key()));
       for (const Forward& f : list) w.arg(std::string_view(f.stream));
-      w.arg(static_cast<int64_t>(read.size()));
-      for (const String& id : read) w.arg(std::string_view(id));
+      w.arg(std::string_view(batch->unread));
+      w.arg(trims());
       for (const Forward& f : list) {
         w.arg(std::string_view(&f.name, 1));
         w.arg(std::string_view(f.payload));
@@ -366,9 +370,9 @@ void PoolNode::flush_forwards() {
     } catch (const std::bad_alloc&) {
       forwarding_--;
       std::move(batch->forwards.begin(), batch->forwards.end(), forwards_.begin());
-      batch->read.swap(read_);
       throw;
     }
+    dropped_ = read_;
     forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
   }
 }

@@ -14,11 +14,12 @@ class PoolNode::UpdateRun final : public RefCounted {
   };
   Vector<Part> parts;
 
-  void format(const PoolNames& names, CommandWriter& w, bool eval) const {
-    size_t keys = 7, arguments = 2;
+  void format(const PoolNode& node, CommandWriter& w, bool eval) const {
+    const PoolNames& names = node.names_;
+    size_t keys = 7, arguments = 3;
     for (const Part& part : parts) {
       keys++;
-      arguments += 3 + arguments_of(part);
+      arguments += 4 + arguments_of(part);
       for (const JobUpdate& update : part.batch->updates) keys += update.keys();
     }
     w.begin_script(scripts::pool_update, eval, keys, arguments);
@@ -31,10 +32,12 @@ class PoolNode::UpdateRun final : public RefCounted {
       for (const JobUpdate& update : part.batch->updates) update.append_keys(w);
     }
     w.arg(kRouters);
+    w.arg(node.trims());
     w.arg(static_cast<int64_t>(parts.size()));
     for (const Part& part : parts) {
       w.arg(std::string_view(part.batch->worker));
       w.arg(std::string_view(part.batch->again ? "1" : "0"));
+      w.arg(std::string_view(part.batch->unread));
       w.arg(static_cast<int64_t>(arguments_of(part)));
       for (const JobUpdate& update : part.batch->updates) update.append_arguments(w);
       part.batch->again = true;  // whenever it is formatted once more
@@ -64,7 +67,7 @@ void PoolNode::flush_updates() {
 }
 
 void PoolNode::send_updates(Ref<UpdateRun> run) {
-  auto format = [this, run](CommandWriter& w, bool eval) { run->format(names_, w, eval); };
+  auto format = [this, run](CommandWriter& w, bool eval) { run->format(*this, w, eval); };
   auto done = [this, run](const Error& error, Reply* reply) {
     if (reply != nullptr) reply->next();
     for (const UpdateRun::Part& part : run->parts) {

@@ -85,7 +85,7 @@ void PoolWorker::join() {
     id_ = id;
   }
   stream_ = std::move(stream);
-  taken_ = {0, 0};
+  taken_ = dropped_ = {0, 0};
   incarnation_++;
   phase_ = Phase::joining;
   auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
@@ -168,7 +168,7 @@ void PoolWorker::take_event(const pulse_event& event) {
   PoolEnvelope envelope;
   // Once more, as there was no memory for its last line, or the reader was opened anew?
   if (!id_less(taken_, event.id)) {
-    update(Update::What::read, nullptr, id_text(event.id));
+    node_->has_updates();
     return;
   }
   if (!parse_message(payload, &envelope)) {
@@ -191,7 +191,7 @@ void PoolWorker::take_event(const pulse_event& event) {
     }
   }
   taken_ = event.id;
-  update(Update::What::read, nullptr, id_text(event.id));
+  node_->has_updates();
 }
 
 void PoolWorker::malformed() {
@@ -643,12 +643,17 @@ void PoolWorker::update(Update update) {
 }
 
 Ref<UpdateBatch> PoolWorker::next_updates(int64_t now_ms, UpdateRoom* room) {
-  if (sending_ || now_ms < retry_ms_ || (!sent_ && updates_.empty())) return {};
+  if (sending_ || now_ms < retry_ms_ || !has_updates()) return {};
   if (!sent_) {
     auto batch = make_ref<UpdateBatch>(id_, stream_->key(), incarnation_);
     size_t count = 0;
     for (; count < updates_.size() && !room->empty(); count++) room->take(updates_[count]);
     const auto end = updates_.begin() + static_cast<ptrdiff_t>(count);
+    // Together with what has become of these events, or later.
+    if (count == updates_.size() && id_less(dropped_, taken_)) {
+      batch->taken = taken_;
+      batch->unread = id_text(id_after(taken_));
+    }
     batch->updates.reserve(count);
     batch->updates.assign(std::make_move_iterator(updates_.begin()), std::make_move_iterator(end));
     updates_.erase(updates_.begin(), end);
@@ -685,8 +690,9 @@ void PoolWorker::updated(const UpdateBatch& batch, const Error& error, Reply* re
     retry_ms_ = monotonic_ms() + kFirstPauseMs;  // all are sent again, and what was done stays
     return;
   }
+  if (id_less(dropped_, keep->taken)) dropped_ = keep->taken;
   sent_ = nullptr;
-  if (!updates_.empty()) node_->has_updates();
+  if (has_updates()) node_->has_updates();
   finish_phase();
 }
 
@@ -877,7 +883,7 @@ void PoolWorker::tick() {
   } else if (phase_ == Phase::idle && node_->takes_part()) {
     join();
   }
-  if (sent_ || !updates_.empty()) node_->has_updates();
+  if (has_updates()) node_->has_updates();
   if (phase_ == Phase::running && !reader_) open_reader();
   stop_all();
   pump_all();

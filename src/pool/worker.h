@@ -92,6 +92,7 @@ class PoolWorker final : public RefCounted {
   void move_some();
   void move_if_elsewhere(PoolJob& job);
   bool may_move() const;
+  bool has_updates() const { return sent_ || !updates_.empty() || id_less(dropped_, taken_); }
   bool belongs_elsewhere(const PoolJob& job) const;
   void stop_all();
   void pump_all();
@@ -140,8 +141,9 @@ class PoolWorker final : public RefCounted {
   bool late_ = false;               // handlers are not waited for any more
   Ref<Stream> stream_;
   Ref<Reader> reader_;
-  pulse_event_id taken_{0, 0};  // the last event of the stream
-  uint64_t incarnation_ = 0;    // of the id; what belongs to an earlier one is dropped
+  pulse_event_id taken_{0, 0};    // the last event of the stream that was taken up
+  pulse_event_id dropped_{0, 0};  // up to which the server was told so
+  uint64_t incarnation_ = 0;      // of the id; what belongs to an earlier one is dropped
   HashMap<String, Ref<PoolJob>> jobs_;
   Vector<Again> again_;
   Vector<Ref<PoolJob>> held_;    // those that are, and perhaps some that were

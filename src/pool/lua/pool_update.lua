@@ -3,8 +3,9 @@
 -- KEYS  1 workers  2 jobs  3 job-payloads  4 worker-keepalive  5 cleanup  6 pending-jobs  7 pool stream
 --       8... for each worker its stream, and two node streams for each "ack": the router's, the
 --       dispatcher's
--- ARGV  1 group of the routers  2 number of workers, then for each its id, "1" if this may have been
---       done before, the number of arguments, and what happened:
+-- ARGV  1 group of the routers  2 "1": the server has XTRIM MINID  3 number of workers, then for each its
+--       id, "1" if this may have been done before, the first event of its stream that was not taken up
+--       or "", the number of arguments, and what happened:
 --   own key payload     the worker has the job from now on
 --   take key payload    the same, unless the job has ended: it existed before
 --   end key             the job is over
@@ -15,7 +16,6 @@
 --                       that one is done with, and its dispatcher, if there is one, told here: the
 --                       router may be gone.  The dispatcher's guard goes before he is told, if his
 --                       event said which it is.
---   read id             an event of the worker's stream was taken up
 --   leaving             the worker gets no more jobs
 --   gone                the worker leaves for good, if it has no job left
 -- Returns for each worker 0 when it was declared dead (nothing is written of it then), else for each
@@ -28,16 +28,15 @@ if redis.replicate_commands then redis.replicate_commands() end
 
 -- --- what there is to do, and what must be known for it
 
-local arguments = {own = 2, take = 2, ['end'] = 1, drop = 1, move = 2, ack = 5, read = 1, leaving = 0,
-                   gone = 0}
+local arguments = {own = 2, take = 2, ['end'] = 1, drop = 1, move = 2, ack = 5, leaving = 0, gone = 0}
 local sections, ids, job_keys, guard_keys = {}, {}, {}, {}
 local leaves
 do
-  local at, stream = 3, 8
-  for n = 1, tonumber(ARGV[2]) do
-    local first, last = at + 3, at + 2 + ARGV[at + 2]
-    sections[n] = {id = ARGV[at], again = ARGV[at + 1] == '1', first = first, last = last,
-                   stream = stream}
+  local at, stream = 4, 8
+  for n = 1, tonumber(ARGV[3]) do
+    local first, last = at + 4, at + 3 + ARGV[at + 3]
+    sections[n] = {id = ARGV[at], again = ARGV[at + 1] == '1', unread = ARGV[at + 2], first = first,
+                   last = last, stream = stream}
     ids[n] = ARGV[at]
     stream = stream + 1
     at = first
@@ -124,7 +123,7 @@ end
 
 local function update(section)
   local id, list = section.id, lists[section.id]
-  local owners, read = {}, {}
+  local owners = {}
   local at, stream = section.first, section.stream + 1
   while at <= section.last do
     local what, key = ARGV[at], ARGV[at + 1]
@@ -145,8 +144,6 @@ local function update(section)
     elseif what == 'ack' then
       answer(at, stream)
       stream = stream + 2
-    elseif what == 'read' then
-      read[#read + 1] = key
     elseif what == 'leaving' then
       if workers.values[id] ~= '-' then batch_set(workers, id, '-') end
     else
@@ -162,7 +159,7 @@ local function update(section)
     at = at + 1 + arguments[what]
   end
   save(id)
-  if read[1] then redis.call('XDEL', KEYS[section.stream], unpack(read)) end
+  if section.unread ~= '' then drop_before(KEYS[section.stream], section.unread, ARGV[2]) end
   return owners
 end
 

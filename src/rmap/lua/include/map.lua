@@ -31,11 +31,19 @@ local function map_open(content, channel)
 end
 
 -- What goes before a text in a message.
-local function size(text) return struct.pack('<i4', #text) end
+local sizes = {}
+local function size(text)
+  local packed = sizes[#text]
+  if not packed then
+    packed = struct.pack('<i4', #text)
+    sizes[#text] = packed
+  end
+  return packed
+end
 
 -- Notes that the hash was changed: by a set if there is a value, else by a deletion.
 local function map_note(map, key, value)
-  local rev = string.format('%.0f', map.rev + 1)
+  local rev = string.format('%d', map.rev + 1)
   map.rev = rev
   if value then
     map.kind = 'set'
