@@ -210,7 +210,7 @@ class PoolNode final : public Child, TurnHook {
                    bool repeatable, size_t bytes, Format format, Done done, Ref<Operation>* out);
   Vector<Ref<PoolCall>> take_dispatches() noexcept;
   void send_dispatches();
-  void submit_dispatches(Vector<Ref<PoolCall>> calls);
+  void submit_dispatches(const Vector<Ref<PoolCall>>& calls);
   void fail_dispatches(const Error& error) noexcept;
   void dispatch_sent(PoolCall& call, std::string_view result, std::string_view guard);
   void dispatch_answered(std::string_view event, std::string_view error, bool released);

@@ -144,7 +144,7 @@ void PoolNode::send_dispatches() {
         bytes += all[end]->message.size();
         run.push_back(all[end]);
       }
-      if (!run.empty()) submit_dispatches(std::move(run));
+      if (!run.empty()) submit_dispatches(run);
       next = end;
     }
   } catch (const std::bad_alloc&) {
@@ -153,7 +153,7 @@ void PoolNode::send_dispatches() {
   }
 }
 
-void PoolNode::submit_dispatches(Vector<Ref<PoolCall>> calls) {
+void PoolNode::submit_dispatches(const Vector<Ref<PoolCall>>& calls) {
   // From here on one of them cannot be taken out of the run any more.
   const bool together = calls.size() > 1;
   auto run = make_ref<DispatchRun>(Ref<PoolNode>::share(this), calls);
