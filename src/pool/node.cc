@@ -281,6 +281,7 @@ void PoolNode::server_ready() {
   forgive(monotonic_ms());
   next_beat_ms_ = 0;
   retry_soon();
+  send_dispatches();
 }
 
 void PoolNode::forgive(int64_t now_ms) {
@@ -464,7 +465,7 @@ void PoolNode::tick() {
       sweep(now);
     }
   }
-  for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick(now);
+  for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick();
   tickers_.go_on();
   if (phase_ >= Phase::leaving) {
     if (now >= close_deadline_ms_) {
@@ -483,8 +484,9 @@ void PoolNode::end_of_turn() {
   if (jobs_changed_) {
     jobs_changed_ = false;
     const int64_t now = monotonic_ms();
-    for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick(now);
+    for (size_t i = 0; i < workers_.size(); i++) workers_[i]->jobs_changed(now);
   }
+  flush_updates();
   flush_forwards();
   flush_acks();
   flush_answered();
@@ -592,6 +594,7 @@ void PoolNode::end(const Error& error) noexcept {
   if (reader_) reader_->close();
   if (sink_ && error.code() == PULSE_ERR_SHUTTING_DOWN && !asked_for_shutdown_) remove_remains();
   Error closed = error.ok() ? closed_error() : error;
+  fail_dispatches(closed);
   try {
     flush_answered();
   } catch (const std::bad_alloc&) {

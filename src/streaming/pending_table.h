@@ -58,17 +58,6 @@ class PendingTable {
   Map<pulse_event_id, PendingEntry, Less> older_;
 };
 
-// The id right after, and right before (0-0 has none before).
-inline pulse_event_id id_after(pulse_event_id id) {
-  if (++id.seq == 0) ++id.ms;
-  return id;
-}
-inline pulse_event_id id_before(pulse_event_id id) {
-  if (id.ms == 0 && id.seq == 0) return id;
-  if (id.seq-- == 0) --id.ms;
-  return id;
-}
-
 }  // namespace pulseengine
 
 #endif
