@@ -26,7 +26,7 @@ class Submissions : public Side {
   }
 
   Sample run(double seconds) override {
-    constexpr int64_t kMostUnderWay = 60000;  // below max_inflight
+    constexpr int64_t kMostUnderWay = 8192;  // what a processor has room for near by
     const uint64_t adds = server_.adds();
     int64_t submitted = 0;
     completed_ = 0;
