@@ -10,7 +10,8 @@ std::string format_number(double value) {
   if (std::isnan(value)) return "-";
   char text[64];
   if (std::fabs(value) < 1000) {
-    snprintf(text, sizeof text, std::fabs(value) < 10 ? "%.3g" : "%.1f", value);
+    const bool is_short = std::fabs(value) < 10 || value == std::floor(value);
+    snprintf(text, sizeof text, is_short ? "%.3g" : "%.1f", value);
     return text;
   }
   std::string digits = std::to_string(std::llround(value));

@@ -1,7 +1,7 @@
 // A reader: every event of its streams, from a cursor of its own per stream.
 //
-// It reads through one of the engine's read lanes.  Public calls may come from any thread; all state
-// but the credit and the counters belongs to the loop thread.
+// It reads through one of the engine's read lanes.  Public calls may come from any thread; all
+// state but the credit and the counters belongs to the loop thread.
 //
 // An event is delivered in the same step that moves the cursor past it, so a lost connection or
 // short memory at any point means reading again from the cursor, and nothing else.

@@ -280,8 +280,19 @@ void Everything::take_message(const pulse_event& event) {
   pulse_sink_ack(sinks_[number_of(event.token)], &event.ack, 1, nullptr, nullptr, nullptr);
 }
 
+uint64_t Everything::pending() const {
+  uint64_t sum = 0;
+  for (pulse_sink* sink : sinks_) {
+    pulse_sink_metrics metrics = {};
+    metrics.size = sizeof metrics;
+    EXPECT_EQ(pulse_sink_get_metrics(sink, &metrics), PULSE_OK);
+    sum += metrics.pending;
+  }
+  return sum;
+}
+
 bool Everything::is_settled() const {
-  return under_way_ == 0 && dispatched_.empty() && running_.empty() &&
+  return under_way_ == 0 && pending() == 0 && dispatched_.empty() && running_.empty() &&
          std::all_of(std::begin(ledgers_), std::end(ledgers_),
                      [](const Ledger& ledger) { return ledger.outstanding() == 0; });
 }
@@ -294,8 +305,8 @@ void Everything::print() const {
     outstanding += ledger.outstanding();
   }
   printf("  %" PRIu64 " events added and %" PRIu64 " perhaps, %zu not where they belong, %" PRIu64
-         " redelivered, longest delay %" PRId64 " ms\n",
-         added, unknown_adds_, outstanding, redelivered_, longest_delay_ms_);
+         " redelivered, %" PRIu64 " pending, longest delay %" PRId64 " ms\n",
+         added, unknown_adds_, outstanding, redelivered_, pending(), longest_delay_ms_);
   printf("  %" PRIu64 " map writes, %" PRIu64 " changes told; %" PRIu64 " jobs done, %" PRIu64
          " not accepted\n",
          2 * writes_, changes_, jobs_done_, jobs_not_accepted_);

@@ -29,7 +29,8 @@ class Everything {
   // Nothing new is begun from now on.
   void stop() { stopped_ = true; }
 
-  // What was begun has ended, and all events that were added have come where they belong.
+  // What was begun has ended, all events that were added have come where they belong, and none is
+  // pending.
   bool is_settled() const;
   // The longest time that an event has not come so far.
   int64_t longest_delay_ms() const { return longest_delay_ms_; }
@@ -47,6 +48,7 @@ class Everything {
   void finish_jobs();
   void take(const pulse_event& event);
   void take_message(const pulse_event& event);
+  uint64_t pending() const;
   pulse_target target(uint64_t token) const;
 
   pulse_queue* queue_ = nullptr;
