@@ -15,14 +15,14 @@ namespace pulseengine {
 
 class Error {
  public:
-  Error() noexcept {}  // NOLINT(modernize-use-equals-default): the text stays as it is
+  Error() noexcept { message_[0] = '\0'; }  // the rest stays as it is
   Error(const Error& other) noexcept { *this = other; }
   Error& operator=(const Error& other) noexcept {
     code_ = other.code_;
     flags_ = other.flags_;
     errno_ = other.errno_;
     length_ = other.length_;
-    std::memmove(message_, other.message_, length_);
+    std::memmove(message_, other.message_, length_ + size_t{1});
     return *this;
   }
   ~Error() = default;
@@ -64,7 +64,7 @@ class Error {
   uint32_t flags_ = 0;
   int errno_ = 0;
   uint16_t length_ = 0;
-  char message_[PULSE_ERROR_MESSAGE_BYTES];  // not terminated
+  char message_[PULSE_ERROR_MESSAGE_BYTES];  // NUL-terminated
 };
 
 }  // namespace pulseengine
