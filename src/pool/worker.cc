@@ -86,6 +86,10 @@ void PoolWorker::join() {
   }
   stream_ = std::move(stream);
   taken_ = dropped_ = {0, 0};
+  // Answers about jobs that it lost under its last id.
+  updates_.clear();
+  sent_ = nullptr;
+  sending_ = false;
   incarnation_++;
   phase_ = Phase::joining;
   auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
@@ -643,7 +647,7 @@ void PoolWorker::update(Update update) {
 }
 
 Ref<UpdateBatch> PoolWorker::next_updates(int64_t now_ms, UpdateRoom* room) {
-  if (sending_ || now_ms < retry_ms_ || !has_updates()) return {};
+  if (!in_pool() || sending_ || now_ms < retry_ms_ || !has_updates()) return {};
   if (!sent_) {
     auto batch = make_ref<UpdateBatch>(id_, stream_->key(), incarnation_);
     size_t count = 0;

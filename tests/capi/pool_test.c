@@ -664,6 +664,32 @@ static void a_worker_that_was_declared_dead_stops_its_jobs(void **state) {
   assert_int_equal(metrics_of(node).lost_owners, 1);
 }
 
+/* What it answers about a job that it has lost is in nobody's way. */
+static void a_worker_that_was_declared_dead_may_have_answers_left(void **state) {
+  fixture *fx = *state;
+  collector *requests = fx_collector(fx), *done = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  char before[27];
+  pulse_worker_get_id(worker, before, sizeof before);
+  dispatch(node, "k", "x", done);
+  const ev *start = col_wait(requests, PULSE_EVENT_JOB_START, 0);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0);
+  assert_ok(pulse_node_notify_wait(node, "k", 1, "n", 1, TS_DEADLINE_MS, fx_err()));
+  const ev *notification = col_wait(requests, PULSE_EVENT_JOB_NOTIFY, 0);
+  fx_redis(fx, "HDEL map:p:workers:content %s", before);
+  col_wait(requests, PULSE_EVENT_OWNERSHIP_LOST, 0);
+  assert_ok(pulse_job_notified(notification->job, PULSE_OK, NULL, 0));
+  const ev *stop = col_wait(requests, PULSE_EVENT_JOB_STOP, 0);
+  assert_ok(pulse_job_stopped(stop->job, PULSE_OK, NULL, 0));
+  start = col_wait(requests, PULSE_EVENT_JOB_START, 1);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  fx_until(fx, metrics_of(node).moved_in == 1);
+  dispatch(node, "l", "x", done);
+  assert_text(col_wait(requests, PULSE_EVENT_JOB_START, 2), name, "l");
+}
+
 static void events_that_cannot_be_read_are_acked(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
@@ -956,6 +982,7 @@ int main(void) {
       BOTH_DRIVERS(payloads_without_an_owner_are_started),
       BOTH_DRIVERS(a_job_in_the_queue_is_not_put_there_again),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
+      BOTH_DRIVERS(a_worker_that_was_declared_dead_may_have_answers_left),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),
       BOTH_DRIVERS(a_snapshot_shows_the_pool),
       BOTH_DRIVERS(a_shutdown_ends_all_jobs_on_all_nodes),
