@@ -18,11 +18,12 @@ class Error {
   Error() noexcept { message_[0] = '\0'; }  // the rest stays as it is
   Error(const Error& other) noexcept { *this = other; }
   Error& operator=(const Error& other) noexcept {
+    if (this == &other) return *this;
     code_ = other.code_;
     flags_ = other.flags_;
     errno_ = other.errno_;
     length_ = other.length_;
-    std::memmove(message_, other.message_, length_ + size_t{1});
+    std::memcpy(message_, other.message_, length_ + size_t{1});
     return *this;
   }
   ~Error() = default;

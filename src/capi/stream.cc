@@ -291,7 +291,8 @@ pulse_status pulse_stream_info_wait(pulse_stream* stream, pulse_stream_info* inf
         return stream_info(core, left, Target(), std::move(signal), op);
       },
       [&](Operation& op) {
-        if (op.status() == PULSE_OK) given = give_struct(op.stream_info->value, info, "pulse_stream_info");
+        if (op.status() == PULSE_OK)
+          given = give_struct(op.stream_info->value, info, "pulse_stream_info");
       });
   return status == PULSE_OK && !given.ok() ? given.report(error) : status;
 }

@@ -593,8 +593,8 @@ Error Engine::accept(Operation& operation, int64_t timeout_ms) {
   return {};
 }
 
-// The caller of what makes operations has a reference to the engine, so it does not matter when this
-// one is added.
+// The caller of what makes operations has a reference to the engine, so it does not matter when
+// this one is added.
 void Engine::operation_created(Operation& operation) noexcept {
   operation.engine_ = this;
   if (operations_.created()) ref();

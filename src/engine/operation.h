@@ -74,7 +74,7 @@ class Operation : public Delivery {
   Target target_;
   Ref<Signal> signal_;
   Engine* engine_ = nullptr;  // since it was accepted; kept by OperationTable::created()
-  char* message_ = nullptr;  // of a failure; null when there was no memory for it
+  char* message_ = nullptr;   // of a failure; null when there was no memory for it
   size_t message_len_ = 0;
 };
 

@@ -497,6 +497,7 @@ Error Connection::or_greeting_error(const Error& error) const {
 
 void Connection::lose(const Error& cause) noexcept {
   if (state_ == State::closed || state_ == State::waiting) return;
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
   const Error error = cause;  // it may be the TLS session's, which goes with the socket
   bool was_ready = state_ == State::ready;
   resolver_.reset();

@@ -404,7 +404,8 @@ Error stream_info(Stream& stream, int64_t timeout_ms, Target target, Ref<Signal>
         w.begin_script(scripts::stream_info, eval, 1, 0);
         w.arg(std::string_view(s->key()));
       },
-      [](Operation& op, Reply& reply) -> Error { return read_info(reply, &op.stream_info->value); }, out);
+      [](Operation& op, Reply& reply) -> Error { return read_info(reply, &op.stream_info->value); },
+      out);
 }
 
 Error ping(Engine& engine, int64_t timeout_ms, Target target, Ref<Signal> signal,
