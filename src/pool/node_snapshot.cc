@@ -44,6 +44,8 @@ Error PoolNode::snapshot(Ref<PoolSnapshot>* out) const {
     snapshot->workers.push_back(std::move(worker));
   }
   HashMap<String, String> owners;
+  // Owners are published before payloads, so the owner of each job that is seen here is there.
+  Ref<MapVersion> payloads = payloads_->take_version();
   Ref<MapVersion> jobs = jobs_->take_version();
   MapCursor cursor;
   visit(*jobs, &cursor, [&](const MapEntry& entry) {
@@ -51,7 +53,6 @@ Error PoolNode::snapshot(Ref<PoolSnapshot>* out) const {
     for (size_t i = 0; i < list->size(); i++) owners[String(list->at(i))] = String(entry.key());
     return true;
   });
-  Ref<MapVersion> payloads = payloads_->take_version();
   MapCursor at;
   visit(*payloads, &at, [&](const MapEntry& entry) {
     PoolSnapshot::Job job;

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
@@ -20,6 +21,7 @@ namespace {
 // So many events may be published and not handled: the time from publish to handling shall be the
 // engine's, not that of an ever longer queue.
 constexpr uint64_t kMaxBacklog = 2000;
+constexpr uint64_t kMoreForVictim = 4;
 // Without any progress for this long, what is missing counts as lost.
 constexpr uint64_t kStallNs = 30'000'000'000;
 
@@ -78,11 +80,13 @@ class Job {
   // How many adds may have been started by now.
   uint64_t limit() const {
     uint64_t limit = tally_.distinct_handled() + kMaxBacklog;
-    // The kill belongs in the middle.  (When all is handled, the victim needs more to hold.)
-    const uint64_t gate = lines_.expected() * 6 / 10;
-    const bool starved = tally_.distinct_handled() == publisher_->started();
-    if (!killed_ && !starved && limit > gate) limit = gate;
-    return limit;
+    if (killed_) return limit;
+    // The kill belongs in the middle.  When all is handled the victim needs more to hold: a little,
+    // so that what there is lasts until it has some.
+    const uint64_t started = publisher_->started();
+    uint64_t gate = lines_.expected() * 6 / 10;
+    if (tally_.distinct_handled() == started) gate = std::max(gate, started + kMoreForVictim);
+    return std::min(limit, gate);
   }
 
   bool finished() const {
