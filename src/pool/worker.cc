@@ -504,7 +504,7 @@ void PoolWorker::stopped(PoolJob& job) {
                      &event);
       over(job, Update::What::move, std::move(event));
       moving_--;
-      handed_over_++;
+      if (phase_ == Phase::leaving) handed_over_++;
       node_->counters.moved_out.fetch_add(1, std::memory_order_relaxed);
       break;
     }

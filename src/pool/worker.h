@@ -150,9 +150,9 @@ class PoolWorker final : public RefCounted {
   Deque<Ref<PoolJob>> waiting_;  // likewise, for others to have started
   int64_t starting_ = 0;         // asked and not answered
   int64_t moving_ = 0;
-  uint64_t handed_over_ = 0, abandoned_ = 0;
-  Vector<Update> updates_;  // to be sent
-  Ref<UpdateBatch> sent_;   // under way, or to be sent again
+  uint64_t handed_over_ = 0, abandoned_ = 0;  // since it leaves
+  Vector<Update> updates_;                    // to be sent
+  Ref<UpdateBatch> sent_;                     // under way, or to be sent again
   bool sending_ = false;
   int64_t retry_ms_ = 0;  // not before
   int64_t pause_ms_ = 0;

@@ -229,6 +229,49 @@ static void requests_for_nobody_are_dropped(void **state) {
   fx_until(fx, fx_pending(fx, "p:pool", "events") == 0);
 }
 
+/* A start, a stop and a notification that nobody answers, for longer than a worker may be silent.
+ */
+static void a_stuck_handler_delays_no_other_job(void **state) {
+  fixture *fx = *state;
+  collector *requests = fx_collector(fx), *done = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  fx_worker(fx, node, NULL, requests);
+  const ev *start = NULL;
+  for (size_t i = 0; i < 2; ++i) {
+    dispatch(node, i == 0 ? "stop" : "notify", "x", done);
+    start = col_wait(requests, PULSE_EVENT_JOB_START, i);
+    assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+    col_wait(done, PULSE_EVENT_JOB_DISPATCHED, i);
+  }
+  assert_ok(pulse_node_stop_job_wait(node, "stop", 4, TS_DEADLINE_MS, fx_err()));
+  const ev *stop = col_wait(requests, PULSE_EVENT_JOB_STOP, 0);
+  assert_ok(pulse_node_notify_wait(node, "notify", 6, "x", 1, TS_DEADLINE_MS, fx_err()));
+  const ev *notification = col_wait(requests, PULSE_EVENT_JOB_NOTIFY, 0);
+  dispatch(node, "start", "x", fx_collector(fx));
+  const ev *stuck = col_wait(requests, PULSE_EVENT_JOB_START, 2);
+  assert_text(stuck, name, "start");
+
+  const int64_t end = ts_now_ms() + 2 * quick().worker_ttl_ms;
+  size_t others = 0;
+  for (; ts_now_ms() < end; ++others) {
+    char key[32];
+    snprintf(key, sizeof key, "other%zu", others);
+    dispatch(node, key, "x", done);
+    start = col_wait(requests, PULSE_EVENT_JOB_START, 3 + others);
+    assert_text(start, name, key);
+    assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+    assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 2 + others)->status, PULSE_OK);
+    const int64_t next = ts_now_ms() + 100;
+    fx_until(fx, ts_now_ms() >= next);
+  }
+  assert_int_equal(metrics_of(node).lost_owners, 0);
+  assert_int_equal(metrics_of(node).jobs, 3 + others);
+  assert_ok(pulse_job_stopped(stop->job, PULSE_OK, NULL, 0));
+  assert_ok(pulse_job_notified(notification->job, PULSE_OK, NULL, 0));
+  assert_ok(pulse_job_started(stuck->job, PULSE_OK, NULL, 0));
+  fx_until(fx, metrics_of(node).jobs == 2 + others && metrics_of(node).unanswered == 0);
+}
+
 static void starts_may_be_few_at_a_time(void **state) {
   fixture *fx = *state;
   collector *requests = fx_collector(fx), *done = fx_collector(fx);
@@ -380,7 +423,8 @@ static void a_job_waits_for_a_worker(void **state) {
 static void jobs_follow_the_workers(void **state) {
   fixture *fx = *state;
   collector *a = fx_accepting(fx), *b = fx_accepting(fx), *c = fx_accepting(fx);
-  pulse_node *node = quick_node(fx, NULL);
+  collector *member = fx_collector(fx);
+  pulse_node *node = quick_node(fx, member);
   fx_worker(fx, node, NULL, a);
   fx_worker(fx, node, NULL, b);
   static const char *const keys[] = {"job0", "job1", "job2", "job3"};
@@ -403,6 +447,11 @@ static void jobs_follow_the_workers(void **state) {
   col_wait(a, PULSE_EVENT_JOB_START, 5);
   assert_int_equal(col_wait(c, PULSE_EVENT_CLOSED, 0)->count, 2);
   assert_int_equal(col_count_kind(a, PULSE_EVENT_JOB_STOP), 2);
+  /* What went to the third one is no part of what is handed over at the end. */
+  assert_ok(pulse_node_close(node));
+  assert_int_equal(col_wait(a, PULSE_EVENT_CLOSED, 0)->count, 4);
+  assert_int_equal(col_wait(b, PULSE_EVENT_CLOSED, 0)->count, 0);
+  assert_int_equal(col_wait(member, PULSE_EVENT_CLOSED, 0)->count, 4);
 }
 
 static void a_node_that_closes_hands_its_jobs_over(void **state) {
@@ -693,13 +742,16 @@ static void a_worker_that_was_declared_dead_may_have_answers_left(void **state) 
 static void events_that_cannot_be_read_are_acked(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
-  fx_worker(fx, node, NULL, fx_accepting(fx));
+  pulse_worker *worker = fx_worker(fx, node, NULL, fx_accepting(fx));
   fx_redis(fx, "XADD pulse:stream:p:pool * n j p xx");
   fx_redis(fx, "XADD pulse:stream:p:pool * n ? p xx");
   char id[27];
   pulse_node_get_id(node, id, sizeof id);
   fx_redis(fx, "XADD pulse:stream:p:node:%s * n a p xx", id);
-  fx_until(fx, metrics_of(node).malformed == 3);
+  pulse_worker_get_id(worker, id, sizeof id);
+  fx_redis(fx, "XADD pulse:stream:worker:%s * n j p xx", id);
+  fx_redis(fx, "XADD pulse:stream:worker:%s * n ? p xx", id);
+  fx_until(fx, metrics_of(node).malformed == 5);
   fx_until(fx, fx_pending(fx, "p:pool", "events") == 0);
   dispatch_now(fx, node, "k");
 }
@@ -963,6 +1015,7 @@ int main(void) {
       BOTH_DRIVERS(a_job_may_end_by_itself),
       BOTH_DRIVERS(a_job_may_end_as_soon_as_it_has_started),
       BOTH_DRIVERS(requests_for_nobody_are_dropped),
+      BOTH_DRIVERS(a_stuck_handler_delays_no_other_job),
       BOTH_DRIVERS(starts_may_be_few_at_a_time),
       BOTH_DRIVERS(a_full_queue_is_told_at_once),
       BOTH_DRIVERS(a_key_is_dispatched_once_in_a_turn),

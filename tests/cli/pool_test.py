@@ -1,8 +1,10 @@
 """Worker pools: what each verb prints, and which processes run where through faults."""
 
 import os
+import re
 import shutil
 import signal
+import struct
 import tempfile
 
 from harness import DEADLINE_S, ToolTest, main, until
@@ -111,6 +113,37 @@ class Verbs(PoolTest):
         self.server.command("HSET", "map:%s:shutdown:content" % self.stream, "shutdown", "x",
                             "=rev", "1", "=kind", "set")
         self.assertEqual(self.dispatch("l", code=1)["result"], "shutting_down")
+
+    def test_a_full_queue_is_told(self):
+        self.worker()
+        guards = {"other%d" % i: "9" * 19 for i in range(1000)}
+        self.server.command("HSET", "map:%s:pending-jobs:content" % self.stream, "=rev", "1",
+                            "=kind", "set", *(word for pair in guards.items() for word in pair))
+        result = self.dispatch("k", code=1)
+        self.assertEqual(result["result"], "full")
+        self.assertIn("1000", result["error"])
+        self.assertEqual(self.jobs(), {})
+
+    def test_why_a_worker_refused_the_job_is_told(self):
+        # The tool's own workers take everything; this one's answer is made here.
+        node = self.start_tool("jobs", self.stream, "--watch", *QUICK)
+        until(lambda: self.run_tool("nodes", self.stream, *QUICK).lines, "the node is there")
+        asking = self.start_tool("dispatch", self.stream, "k", *QUICK)
+        events = until(lambda: self.server.command("XRANGE", "pulse:stream:%s:pool" % self.stream,
+                                                   "-", "+"), "it is dispatched")
+        event, fields = events[0]
+        job = fields[fields.index("p") + 1]
+        job = job.encode() if isinstance(job, str) else job
+        dispatcher = re.search(b"[0-9A-Z]{26}", job).group().decode()
+
+        def packed(text):
+            return struct.pack("<i", len(text)) + text.encode()
+        self.server.command("XADD", "pulse:stream:%s:node:%s" % (self.stream, dispatcher), "*",
+                            "n", "d", "p", packed(event) + packed("not here"))
+        result = asking.line()
+        self.assertEqual((result["result"], result["error"]), ("refused", "not here"))
+        self.assertEqual(asking.wait(), 1)
+        self.ended(node)
 
     def test_a_call_that_is_refused_leaves_no_node_behind(self):
         for verb in ("dispatch", "stop", "notify"):

@@ -39,6 +39,27 @@ TEST(Pools, NodesAreKilled) {
   scene.finish();
 }
 
+// Noticed after the time to live and a sweep; and twice that time is what it takes in all.
+TEST(Pools, JobsOfTheDeadRunElsewhereInTime) {
+  const std::string ttl = ts_is_sanitized() != 0 ? "8000" : "3000";
+  PoolScene scene({}, {{"ttl_ms", ttl}});
+  PoolProcess& victim = scene.node(2);
+  for (int i = 0; i < 2; i++) scene.node(2);
+  run_jobs(scene, scene.dispatcher(), many(100));
+  scene.pass(scene.ttl_ms());
+  const size_t all = scene.running();
+  const int64_t begin = ts_now_ms();
+  scene.kill(victim);
+  EXPECT_LT(scene.running(), all) << "it had no jobs";
+  scene.until("they run elsewhere", [&] { return scene.running() >= all; });
+  const int64_t taken = ts_now_ms() - begin;
+  printf("  after %.2f times to live\n",
+         static_cast<double>(taken) / static_cast<double>(scene.ttl_ms()));
+  EXPECT_LE(taken, 2 * scene.ttl_ms());
+  scene.settle("after a kill");
+  scene.finish();
+}
+
 // A handler that has not answered a start when it dies: the dispatcher hears of the next one.
 TEST(Pools, NodesAreKilledWhileJobsStart) {
   const std::string grace = ts_is_sanitized() != 0 ? "8000" : "4000";
