@@ -12,13 +12,17 @@
 namespace pulseengine {
 namespace {
 
-// Requests for jobs that cannot be found are not kept for ever; starts are.
+// Requests are not kept for ever; starts are.
 constexpr int64_t kRequestTtlMs = 120000;
 // How long a request waits for the answer of a worker until its owner is looked up again.
 constexpr int64_t kAskAgainMs = 1000;
 // How long an event that cannot be sent waits for the next try.
 constexpr int64_t kHeldPauseMs = 20;
 constexpr size_t kForwardsPerRun = 500;
+
+bool is_too_old(const pulse_event_id& request, int64_t server_ms) {
+  return server_ms - static_cast<int64_t>(request.ms) > kRequestTtlMs;
+}
 
 String worker_event_key(std::string_view worker, std::string_view event) {
   String key(worker);
@@ -94,6 +98,11 @@ void PoolNode::take_pool_event(const pulse_event& event) {
   if (!known || key.empty()) {
     counters.malformed.fetch_add(1, std::memory_order_relaxed);
     log(PULSE_LOG_WARNING, "an event of a pool's stream that cannot be read was acked");
+    ack(event.ack);
+    return;
+  }
+  if (name != pool_event::kStart && is_too_old(event.id, server_now_ns() / 1000000)) {
+    counters.dropped.fetch_add(1, std::memory_order_relaxed);
     ack(event.ack);
     return;
   }
@@ -195,7 +204,7 @@ void PoolNode::route_again(int64_t now_ms) {
     ++at;  // try_route may take it away
     const bool request = r.name != 'j';
     const bool lost = !r.worker.empty() && !members_.is_active(r.worker);
-    if (request && server_ms - static_cast<int64_t>(r.handle.id.ms) > kRequestTtlMs) {
+    if (request && is_too_old(r.handle.id, server_ms)) {
       counters.dropped.fetch_add(1, std::memory_order_relaxed);
       ack(r.handle);
       routed_.erase(serial);

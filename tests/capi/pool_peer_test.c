@@ -84,14 +84,19 @@ static void go_beats(fixture *fx) {
   for (size_t i = 0; i < 2; ++i) go_set(fx, "worker-keepalive", kGoWorkers[i], now);
 }
 
-/* Its id. */
-static const char *go_add(fixture *fx, const char *stream, const char *name, wire_message payload) {
-  ts_reply *reply = ts_commandf(fx->server, "XADD pulse:stream:%s * n %s p %b", stream, name,
+/* `at`: the id that it gets, "*" for one of now.  Its id. */
+static const char *go_add_at(fixture *fx, const char *stream, const char *at, const char *name,
+                             wire_message payload) {
+  ts_reply *reply = ts_commandf(fx->server, "XADD pulse:stream:%s %s n %s p %b", stream, at, name,
                                 payload.data, payload.size);
   static char id[32];
   snprintf(id, sizeof id, "%s", ts_reply_text(reply));
   ts_reply_free(reply);
   return id;
+}
+
+static const char *go_add(fixture *fx, const char *stream, const char *name, wire_message payload) {
+  return go_add_at(fx, stream, "*", name, payload);
 }
 
 /* The nth event of a stream (from 0), when it has come: its id. */
@@ -308,6 +313,31 @@ static void a_job_of_an_old_go_node_is_started(void **state) {
   check_bytes(got, ack_message(event, ""));
 }
 
+/* A start is kept whatever its age is; requests are not, even if it is known who has the job. */
+static void only_starts_are_never_too_old(void **state) {
+  fixture *fx = *state;
+  fx_redis(fx, "XGROUP CREATE pulse:stream:jobs:pool events 0 MKSTREAM");
+  fx_ready(fx, NULL);
+  pulse_node *node = calm_node(fx, NULL);
+  collector *requests = fx_accepting(fx);
+  fx_worker(fx, node, NULL, requests);
+  go_add_at(fx, "jobs:pool", "1000-0", "j", job_message("job9", kGoNode, "x", 0));
+  col_wait(requests, PULSE_EVENT_JOB_START, 0);
+  pulse_bytes *payload = NULL;
+  fx_until(fx, pulse_node_get_job_payload(node, "job9", 4, &payload) == PULSE_OK);
+  pulse_bytes_unref(payload);
+  go_add_at(fx, "jobs:pool", "1001-0", "n", notification_message("job9", "x"));
+  go_add_at(fx, "jobs:pool", "1002-0", "s", key_message("job9"));
+  fx_until(fx, fx_redis_int(fx, "XLEN pulse:stream:jobs:pool") <= 1 &&
+                   fx_pending(fx, "jobs:pool", "events") == 0);
+  pulse_node_metrics m = {.size = sizeof m};
+  assert_ok(pulse_node_get_metrics(node, &m));
+  assert_int_equal(m.dropped, 2);
+  assert_int_equal(m.jobs, 1);
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_NOTIFY), 0);
+  assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_STOP), 0);
+}
+
 /* --- jobs move between us ------------------------------------------------------------ */
 
 static void jobs_move_to_go_workers_and_back(void **state) {
@@ -460,6 +490,7 @@ int main(void) {
       BOTH_DRIVERS(a_start_is_not_given_back_before_a_go_worker_answers),
       BOTH_DRIVERS(our_worker_answers_a_go_router),
       BOTH_DRIVERS(a_job_of_an_old_go_node_is_started),
+      BOTH_DRIVERS(only_starts_are_never_too_old),
       BOTH_DRIVERS(jobs_move_to_go_workers_and_back),
       BOTH_DRIVERS(a_job_that_a_go_worker_keeps_is_not_started_twice),
       BOTH_DRIVERS(a_go_node_shuts_the_pool_down),
