@@ -228,6 +228,7 @@ class PoolNode final : public Child, TurnHook {
   void forward_to(uint64_t serial, std::string_view worker);
   void ask_server(uint64_t serial);
   void drop(uint64_t serial);
+  void forget_routed(uint64_t serial);
   void take_node_event(const pulse_event& event);
   void worker_answered(std::string_view worker, std::string_view event, std::string_view error,
                        bool settled);

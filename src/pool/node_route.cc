@@ -191,6 +191,17 @@ void PoolNode::drop(uint64_t serial) {
   if (starting) return;
   counters.dropped.fetch_add(1, std::memory_order_relaxed);
   ack(r.handle);
+  forget_routed(serial);
+}
+
+// An answer that a worker gives all the same is nobody's.
+void PoolNode::forget_routed(uint64_t serial) {
+  auto found = routed_.find(serial);
+  const Routed& r = *found->second;
+  if (!r.worker_event.empty()) {
+    by_worker_event_.erase(
+        worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event)));
+  }
   routed_.erase(found);
 }
 
@@ -207,7 +218,7 @@ void PoolNode::route_again(int64_t now_ms) {
     if (request && is_too_old(r.handle.id, server_ms)) {
       counters.dropped.fetch_add(1, std::memory_order_relaxed);
       ack(r.handle);
-      routed_.erase(serial);
+      forget_routed(serial);
       continue;
     }
     if (lost && request && !r.worker_event.empty()) {

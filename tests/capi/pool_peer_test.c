@@ -338,6 +338,32 @@ static void only_starts_are_never_too_old(void **state) {
   assert_int_equal(col_count_kind(requests, PULSE_EVENT_JOB_STOP), 0);
 }
 
+/* The router has given the request up by then. */
+static void an_answer_may_come_too_late(void **state) {
+  fixture *fx = *state;
+  fx_redis(fx, "XGROUP CREATE pulse:stream:jobs:pool events 0 MKSTREAM");
+  fx_ready(fx, NULL);
+  pulse_node *node = calm_node(fx, NULL);
+  collector *requests = fx_collector(fx);
+  fx_worker(fx, node, NULL, requests);
+  go_add_at(fx, "jobs:pool", "1000-0", "j", job_message("job9", kGoNode, "x", 0));
+  pulse_job *job = col_wait(requests, PULSE_EVENT_JOB_START, 0)->job;
+  assert_ok(pulse_job_started(job, PULSE_OK, NULL, 0));
+  /* In a few seconds it will be two minutes old. */
+  char at[32];
+  const long long now_s = strtoll(ts_reply_text(ts_reply_at(fx_redis(fx, "TIME"), 0)), NULL, 10);
+  snprintf(at, sizeof at, "%lld-0", (now_s - 117) * 1000);
+  go_add_at(fx, "jobs:pool", at, "n", notification_message("job9", "x"));
+  col_wait(requests, PULSE_EVENT_JOB_NOTIFY, 0);
+  pulse_node_metrics m = {.size = sizeof m};
+  fx_until(fx, pulse_node_get_metrics(node, &m) == PULSE_OK && m.dropped == 1);
+  assert_ok(pulse_job_notified(job, PULSE_OK, NULL, 0));
+  collector *done = dispatch(fx, node, "other", "x");
+  const ev *start = col_wait(requests, PULSE_EVENT_JOB_START, 1);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  assert_int_equal(col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_OK);
+}
+
 /* --- jobs move between us ------------------------------------------------------------ */
 
 static void jobs_move_to_go_workers_and_back(void **state) {
@@ -491,6 +517,7 @@ int main(void) {
       BOTH_DRIVERS(our_worker_answers_a_go_router),
       BOTH_DRIVERS(a_job_of_an_old_go_node_is_started),
       BOTH_DRIVERS(only_starts_are_never_too_old),
+      BOTH_DRIVERS(an_answer_may_come_too_late),
       BOTH_DRIVERS(jobs_move_to_go_workers_and_back),
       BOTH_DRIVERS(a_job_that_a_go_worker_keeps_is_not_started_twice),
       BOTH_DRIVERS(a_go_node_shuts_the_pool_down),
