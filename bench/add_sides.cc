@@ -21,8 +21,12 @@ Words add_command(Place& place, int64_t max_len) {
   return words;
 }
 
-EngineAdds::EngineAdds(Place& place, int connections, int streams, int in_flight, int64_t max_len)
-    : place_(place), in_flight_(in_flight), engine_(open_engine(place.url(), connections)) {
+EngineAdds::EngineAdds(Place& place, int connections, int streams, int in_flight, int64_t max_len,
+                       std::string payload)
+    : place_(place),
+      in_flight_(in_flight),
+      payload_(std::move(payload)),
+      engine_(open_engine(place.url(), connections)) {
   choose_streams(streams, max_len);
 }
 
@@ -52,8 +56,8 @@ void EngineAdds::fail(const std::string& text) {
 void EngineAdds::add(AddLane& lane) {
   under_way_.fetch_add(1, std::memory_order_relaxed);
   pulse_error error = PULSE_ERROR_INIT;
-  if (pulse_stream_add(lane.stream.get(), kEventName.data(), kEventName.size(), kPayload.data(),
-                       kPayload.size(), nullptr, &lane.target, nullptr, &error) != PULSE_OK) {
+  if (pulse_stream_add(lane.stream.get(), kEventName.data(), kEventName.size(), payload_.data(),
+                       payload_.size(), nullptr, &lane.target, nullptr, &error) != PULSE_OK) {
     fail(std::string("pulse_stream_add: ") + error.message);
   }
 }

@@ -37,7 +37,8 @@ struct AddLane {
 // The engine with so many adds under way per stream; every completion is checked.
 class EngineAdds : public Side {
  public:
-  EngineAdds(Place& place, int connections, int streams, int in_flight, int64_t max_len);
+  EngineAdds(Place& place, int connections, int streams, int in_flight, int64_t max_len,
+             std::string payload = kPayload);
   Sample run(double seconds) override;
 
  protected:
@@ -63,6 +64,7 @@ class EngineAdds : public Side {
 
   Place& place_;
   int in_flight_;
+  const std::string payload_;
   std::vector<std::unique_ptr<AddLane>> lanes_;
   Handle<pulse_engine> engine_;  // closes first: its completions go to the lanes
   std::string failure_;          // the first; under mutex_

@@ -4,13 +4,17 @@
 #include <cstdlib>
 
 #include "failure.h"
+#include "scale.h"
 #include "workload.h"
 
 namespace bench {
 
 const char kUsage[] =
     "usage: bench [WORKLOAD...] [--quick] [--json FILE] [--transport unix|tcp|tls] [--pin]\n"
-    "             [--write-docs DIRECTORY] [--list] [--groups N] [--slice SECONDS]\n"
+    "             [--server PATH] [--appendonly] [--write-docs DIRECTORY] [--list] [--groups N]\n"
+    "             [--slice SECONDS]\n"
+    "       bench --scale [SERIES...] [the same options]\n"
+    "       bench --beside PLAIN.json OTHER.json... [--write-docs DIRECTORY]\n"
     "       bench --compare OLD.json NEW.json\n";
 
 namespace {
@@ -45,12 +49,15 @@ double parse_positive(const std::string& option, const std::string& text) {
   return value;
 }
 
-void parse_workload(const std::string& word, Options* options) {
+void check_workload(const std::string& word, const Options& options) {
   const auto& all = workloads();
-  const bool known = std::any_of(
-      all.begin(), all.end(), [&](const Workload& workload) { return is_called(workload, word); });
+  const auto series = series_names();
+  const bool known = options.scale ? std::any_of(series.begin(), series.end(),
+                                                 [&](const auto& it) { return it.first == word; })
+                                   : std::any_of(all.begin(), all.end(), [&](const Workload& it) {
+                                       return is_called(it, word);
+                                     });
   require(known, "there is no workload " + word + "; --list tells which there are");
-  options->workloads.push_back(word);
 }
 
 }  // namespace
@@ -62,6 +69,8 @@ Options parse_arguments(int argc, char** argv) {
     const std::string& word = parser.next();
     if (word == "--quick") {
       options.quick = true;
+    } else if (word == "--scale") {
+      options.scale = true;
     } else if (word == "--pin") {
       options.pin = true;
     } else if (word == "--list") {
@@ -78,15 +87,24 @@ Options parse_arguments(int argc, char** argv) {
       groups = parse_positive(word, parser.value(word));
     } else if (word == "--slice") {
       slice = parse_positive(word, parser.value(word));
+    } else if (word == "--server") {
+      setenv("PULSE_TEST_SERVER", parser.value(word).c_str(), 1);
+    } else if (word == "--appendonly") {
+      options.append_only = true;
+    } else if (word == "--beside") {
+      options.beside = {parser.value(word)};
     } else if (word == "--compare") {
       options.compare_old = parser.value(word);
       options.compare_new = parser.value(word);
     } else if (!word.empty() && word[0] == '-') {
       throw Failure("unknown option " + word);
+    } else if (!options.beside.empty()) {
+      options.beside.push_back(word);
     } else {
-      parse_workload(word, &options);
+      options.workloads.push_back(word);
     }
   }
+  for (const std::string& word : options.workloads) check_workload(word, options);
   if (options.quick) options.plan = {3, 0.15};
   if (groups > 0) options.plan.groups = std::max(1, static_cast<int>(groups));
   if (slice > 0) options.plan.slice = slice;

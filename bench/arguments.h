@@ -16,10 +16,13 @@ struct Options {
   Plan plan;
   bool quick = false;
   bool pin = false;
+  bool scale = false;
   bool list = false;
   bool help = false;
+  bool append_only = false;
   std::string json;
   std::string documents;                 // directory
+  std::vector<std::string> beside;       // JSON files
   std::string compare_old, compare_new;  // JSON files
 };
 

@@ -24,6 +24,8 @@ double now_seconds() { return read_clock(CLOCK_MONOTONIC); }
 
 double own_cpu_seconds() { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
 
+double thread_cpu_seconds() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+
 double process_cpu_seconds(pid_t pid) {
   clockid_t clock{};
   require(clock_getcpuclockid(pid, &clock) == 0, "the server's CPU time cannot be read");

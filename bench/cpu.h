@@ -8,6 +8,7 @@ namespace bench {
 
 double now_seconds();
 double own_cpu_seconds();
+double thread_cpu_seconds();  // of the calling thread
 // Of any process: what /proc/<pid>/stat tells, in nanoseconds instead of ticks of 10 ms.
 double process_cpu_seconds(pid_t pid);
 

@@ -108,12 +108,13 @@ void IdleServer::serve() {
 void IdleServer::answer(std::string* input, std::string* output) {
   size_t at = 0;
   std::vector<std::string> words;
+  uint64_t adds = 0;
   while (at < input->size()) {
     if (!add_.empty() && input->size() - at >= add_.size() &&
         memcmp(input->data() + at, add_.data(), add_.size()) == 0) {
       *output += kId;
       at += add_.size();
-      ++adds_;
+      ++adds;
       continue;
     }
     const size_t size = parse(*input, at, &words);
@@ -125,6 +126,7 @@ void IdleServer::answer(std::string* input, std::string* output) {
     *output += ts::usual_answer(words, 1).bytes;
     at += size;
   }
+  adds_ += adds;
   input->erase(0, at);
 }
 

@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "failure.h"
 #include "report.h"
+#include "scale.h"
 #include "visible.h"
 #include "workload.h"
 
@@ -26,7 +27,7 @@ void run_one(const Options& options, const Workload& workload, Transport transpo
   progress.begin(std::string(workload.name) + " (row " + workload.rows + ", " +
                  transport_name(transport) + ")");
   try {
-    Place place(transport);
+    Place place(transport, options.append_only);
     report->machine.server = place.server_name();
     if (options.pin) pin(place.pid());
     Context context{place, options.plan, progress};
@@ -48,6 +49,26 @@ void run_one(const Options& options, const Workload& workload, Transport transpo
   }
 }
 
+void run_all_workloads(const Options& options, Report* report) {
+  print_heading();
+  for (const Workload& workload : workloads()) {
+    if (!is_wanted(options, workload)) continue;
+    for (const Transport transport : options.transports) {
+      run_one(options, workload, transport, report);
+      if (!workload.any_transport) break;
+    }
+  }
+}
+
+void run_all_series(const Options& options, Report* report) {
+  Progress progress;
+  Place place(options.transports.front(), options.append_only);
+  report->machine.server = place.server_name();
+  if (options.pin) pin(place.pid());
+  Context context{place, options.plan, progress};
+  report->series = run_scale(context, options.workloads, print_series);
+}
+
 int run(const Options& options) {
   if (options.help) {
     fputs(kUsage, stdout);
@@ -57,6 +78,13 @@ int run(const Options& options) {
     for (const Workload& workload : workloads()) {
       printf("%-14s row %-6s %s\n", workload.name, workload.rows, workload.what);
     }
+    for (const auto& [name, what] : series_names()) {
+      printf("%-14s %-10s %s\n", name.c_str(), "--scale", what.c_str());
+    }
+    return 0;
+  }
+  if (!options.beside.empty()) {
+    show_beside(options.beside, options.documents);
     return 0;
   }
   if (!options.compare_old.empty()) {
@@ -67,13 +95,11 @@ int run(const Options& options) {
   report.plan = options.plan;
   report.quick = options.quick;
   report.pinned = options.pin;
-  print_heading();
-  for (const Workload& workload : workloads()) {
-    if (!is_wanted(options, workload)) continue;
-    for (const Transport transport : options.transports) {
-      run_one(options, workload, transport, &report);
-      if (!workload.any_transport) break;
-    }
+  report.append_only = options.append_only;
+  if (options.scale) {
+    run_all_series(options, &report);
+  } else {
+    run_all_workloads(options, &report);
   }
   if (!options.json.empty()) write_json(report, options.json);
   if (!options.documents.empty()) write_documents(report, options.documents);

@@ -27,13 +27,15 @@ Reply send(ts_server* server, const Words& words) {
   return reply;
 }
 
-ts_server* start(Transport transport) {
+ts_server* start(Transport transport, bool append_only) {
   ts_server_options options{};
   options.tcp = transport == Transport::tcp ? 1 : 0;
   options.tls = transport == Transport::tls ? 1 : 0;
   if (transport == Transport::tls && ts_tls_available() == 0) {
     throw Unavailable("TLS: this server has none, or there is no openssl program");
   }
+  const char* const log[] = {"--appendonly", "yes", "--appendfsync", "everysec", nullptr};
+  if (append_only) options.args = log;
   ts_server* server = ts_server_start(&options);
   require(server != nullptr, "no server could be started");
   return server;
@@ -89,8 +91,8 @@ const char* transport_name(Transport transport) {
   return "tls";
 }
 
-Place::Place(Transport transport)
-    : transport_(transport), server_(start(transport), ts_server_free) {}
+Place::Place(Transport transport, bool append_only)
+    : transport_(transport), server_(start(transport, append_only), ts_server_free) {}
 
 const char* Place::url() const {
   if (transport_ == Transport::tcp) return ts_server_tcp_url(server_.get());
@@ -145,9 +147,13 @@ std::map<std::string, int64_t> Place::calls() {
   return calls;
 }
 
-int Place::clients_in(const std::string& name) {
+int Place::clients_in(const std::string& name) { return clients_with(" cmd=" + name + " "); }
+
+int Place::clients_called(const std::string& name) { return clients_with(" name=" + name + " "); }
+
+int Place::clients_with(const std::string& wanted) {
   const Reply reply = send(server_.get(), {"CLIENT", "LIST"});
-  const std::string text = ts_reply_text(reply.get()), wanted = " cmd=" + name + " ";
+  const std::string text = ts_reply_text(reply.get());
   int count = 0;
   for (size_t at = 0; (at = text.find(wanted, at)) != std::string::npos; ++at) ++count;
   return count;

@@ -21,7 +21,8 @@ const char* transport_name(Transport transport);
 
 class Place {
  public:
-  explicit Place(Transport transport);
+  // append_only: the server writes a log, synced once a second.
+  Place(Transport transport, bool append_only);
 
   Transport transport() const { return transport_; }
   const char* url() const;
@@ -40,11 +41,14 @@ class Place {
 
   // How many connections sent the command `name` last.
   int clients_in(const std::string& name);
+  int clients_called(const std::string& name);
 
   // The first command called `name` that reaches the server during `action`, word by word.
   Words capture(const std::string& name, const std::function<void()>& action);
 
  private:
+  int clients_with(const std::string& wanted);
+
   Transport transport_;
   std::unique_ptr<ts_server, void (*)(ts_server*)> server_;
 };

@@ -1,4 +1,5 @@
-// Row 15: dispatching jobs.
+// Rows 15 and 17: dispatching jobs.
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -12,54 +13,41 @@
 namespace bench {
 namespace {
 
-constexpr int kCallers = 64, kWorkers = 4;
+constexpr int kManyCallers = 64, kWorkersPerNode = 4;
 const std::string kPayload(64, 'x');
 
 // A caller dispatches the next job when the last one was answered.  Jobs finish as soon as they
-// have started, but for those that are to stay.
+// have started, but for those that are to stay.  Each node has an engine of its own, and callers
+// take turns with them.
 class Dispatches : public Side {
  public:
-  explicit Dispatches(Place& place) : place_(place), engine_(open_engine(place.url())) {
-    pulse_error error = PULSE_ERROR_INIT;
-    pulse_node* node = nullptr;
-    require_ok(pulse_node_join_wait(engine_.get(), "measured", 8, nullptr, nullptr, kWaitMs, &node,
-                                    &error),
-               error, "pulse_node_join_wait");
-    node_.reset(node);
-    pulse_target target = PULSE_TARGET_INIT;
-    target.callback = on_request;
-    target.user_data = this;
-    for (int i = 0; i < kWorkers; ++i) {
-      pulse_worker* worker = nullptr;
-      require_ok(pulse_node_add_worker(node, nullptr, &target, &worker, &error), error,
-                 "add_worker");
-      workers_.emplace_back(worker);
-      require_ok(pulse_worker_ready_wait(worker, kWaitMs, &error), error,
-                 "pulse_worker_ready_wait");
-    }
+  Dispatches(Place& place, int callers, int nodes) : place_(place), callers_(callers) {
+    for (int i = 0; i < nodes; ++i) add_node();
     answered_.callback = [](const pulse_event* event, void* user_data) {
-      static_cast<Dispatches*>(user_data)->on_answer(*event);
+      auto* caller = static_cast<Caller*>(user_data);
+      caller->all->on_answer(*caller, *event);
     };
-    answered_.user_data = this;
   }
 
   // Starts jobs that stay, until there are so many on each worker or the time is over: how many
   // there are.
   int64_t keep(int64_t per_worker, double seconds) {
     staying_ = true;
-    dispatch_all([this, live = per_worker * kWorkers, end = now_seconds() + seconds] {
+    const auto workers = static_cast<int64_t>(workers_.size());
+    dispatch_all([this, live = per_worker * workers, end = now_seconds() + seconds] {
       // The one that has just been answered counts twice.
       return live_ + under_way_ <= live && now_seconds() < end;
     });
     staying_ = false;
     require(!failed_, "a dispatch failed: " + failure_);
     require(jobs() == static_cast<uint64_t>(live_.load()), "jobs that were started are not there");
-    return live_ / kWorkers;
+    return live_ / workers;
   }
 
   Sample run(double seconds) override {
     const int64_t answers = answers_;
     const uint64_t finished = metrics().finished;
+    for (Caller& caller : of_callers_) caller.took.clear();
     const auto calls = place_.calls();
     const double start = now_seconds(), cpu = own_cpu_seconds(), server = place_.cpu();
     dispatch_all([end = start + seconds] { return now_seconds() < end; });
@@ -87,35 +75,83 @@ class Dispatches : public Side {
       commands += count - (before == calls.end() ? 0 : before->second);
     }
     sample.figure = static_cast<double>(commands) / sample.operations;
+    std::vector<double> took;
+    for (const Caller& caller : of_callers_)
+      took.insert(took.end(), caller.took.begin(), caller.took.end());
+    p50_.push_back(quantile(took, 0.5) * 1e6);
+    p99_.push_back(quantile(took, 0.99) * 1e6);
     return sample;
   }
 
+  // Of each run, in microseconds.
+  const std::vector<double>& p50() const { return p50_; }
+  const std::vector<double>& p99() const { return p99_; }
+
  private:
+  struct Caller {
+    Dispatches* all = nullptr;
+    pulse_node* node = nullptr;
+    double began = 0;
+    std::vector<double> took;
+  };
+
+  void add_node() {
+    pulse_error error = PULSE_ERROR_INIT;
+    engines_.push_back(open_engine(place_.url()));
+    pulse_node* node = nullptr;
+    require_ok(pulse_node_join_wait(engines_.back().get(), "measured", 8, nullptr, nullptr, kWaitMs,
+                                    &node, &error),
+               error, "pulse_node_join_wait");
+    nodes_.emplace_back(node);
+    pulse_target target = PULSE_TARGET_INIT;
+    target.callback = on_request;
+    target.user_data = this;
+    for (int i = 0; i < kWorkersPerNode; ++i) {
+      pulse_worker* worker = nullptr;
+      require_ok(pulse_node_add_worker(node, nullptr, &target, &worker, &error), error,
+                 "add_worker");
+      workers_.emplace_back(worker);
+      require_ok(pulse_worker_ready_wait(worker, kWaitMs, &error), error,
+                 "pulse_worker_ready_wait");
+    }
+  }
+
   template <typename More>
   void dispatch_all(More more) {
     more_ = more;
-    for (int i = 0; i < kCallers; ++i) dispatch_next();
+    of_callers_.resize(static_cast<size_t>(callers_));
+    ++under_way_;  // the end must not be seen before all have begun
+    for (size_t i = 0; i < of_callers_.size(); ++i) {
+      of_callers_[i].all = this;
+      of_callers_[i].node = nodes_[i % nodes_.size()].get();
+      dispatch_next(of_callers_[i]);
+    }
+    --under_way_;
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [&] { return failed_ || under_way_ == 0; });
     more_ = [] { return false; };
   }
 
-  void dispatch_next() {
+  void dispatch_next(Caller& caller) {
     const std::string key = "job-" + std::to_string(next_++);
     ++under_way_;
     pulse_error error = PULSE_ERROR_INIT;
-    if (pulse_node_dispatch(node_.get(), key.data(), key.size(), kPayload.data(), kPayload.size(),
-                            &answered_, nullptr, &error) != PULSE_OK) {
+    pulse_target answered = answered_;
+    answered.user_data = &caller;
+    caller.began = now_seconds();
+    if (pulse_node_dispatch(caller.node, key.data(), key.size(), kPayload.data(), kPayload.size(),
+                            &answered, nullptr, &error) != PULSE_OK) {
       fail(error.message);
     }
   }
 
-  void on_answer(const pulse_event& event) {
+  void on_answer(Caller& caller, const pulse_event& event) {
+    caller.took.push_back(now_seconds() - caller.began);
     if (event.status != PULSE_OK) fail(std::string(event.message, event.message_len));
     ++answers_;
     if (staying_) ++live_;
     // Counted down last: the one that waits must not see an end in between.
-    if (more_()) dispatch_next();
+    if (more_()) dispatch_next(caller);
     if (--under_way_ > 0) return;
     const std::lock_guard<std::mutex> lock(mutex_);
     changed_.notify_all();
@@ -137,15 +173,24 @@ class Dispatches : public Side {
     changed_.notify_all();
   }
 
+  // Of all nodes together.
   pulse_node_metrics metrics() const {
-    pulse_node_metrics metrics{};
-    metrics.size = sizeof metrics;
-    require(pulse_node_get_metrics(node_.get(), &metrics) == PULSE_OK, "pulse_node_get_metrics");
-    return metrics;
+    pulse_node_metrics all{};
+    for (const auto& node : nodes_) {
+      pulse_node_metrics metrics{};
+      metrics.size = sizeof metrics;
+      require(pulse_node_get_metrics(node.get(), &metrics) == PULSE_OK, "pulse_node_get_metrics");
+      all.finished += metrics.finished;
+      all.jobs += metrics.jobs;
+    }
+    return all;
   }
   uint64_t jobs() const { return metrics().jobs; }
 
   Place& place_;
+  const int callers_;
+  std::vector<Caller> of_callers_;
+  std::vector<double> p50_, p99_;
   pulse_target answered_ = PULSE_TARGET_INIT;
   std::function<bool()> more_;
   std::atomic<int64_t> next_{0}, under_way_{0}, answers_{0}, live_{0};
@@ -153,15 +198,15 @@ class Dispatches : public Side {
   std::string failure_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  Handle<pulse_engine> engine_;
-  Handle<pulse_node> node_;
+  std::vector<Handle<pulse_engine>> engines_;
+  std::vector<Handle<pulse_node>> nodes_;
   std::vector<Handle<pulse_worker>> workers_;
 };
 
 }  // namespace
 
 std::vector<Result> run_pool(Context& context) {
-  Dispatches ours(context.place);
+  Dispatches ours(context.place, kManyCallers, 1);
   const auto groups = repeat(context.plan, context.progress, ours);
   const std::string what = "dispatch, 64 callers, 1 node, 4 workers, jobs finish at once";
   std::vector<Result> results = {
@@ -177,6 +222,36 @@ std::vector<Result> run_pool(Context& context) {
         {row, what + ", with " + std::to_string(there) + " live jobs per worker", "jobs/s"},
         repeat(context.plan, context.progress, ours), rate));
     if (there < live) break;
+  }
+  return results;
+}
+
+std::vector<Result> run_pool_callers(Context& context) {
+  std::vector<Result> results;
+  char row[] = "17a";
+  for (const int nodes : {1, 4}) {
+    for (const int callers : {1, 8, kManyCallers}) {
+      context.place.flush();
+      Dispatches ours(context.place, callers, nodes);
+      const auto groups = repeat(context.plan, context.progress, ours);
+      const std::string what = "dispatch, " + std::to_string(callers) +
+                               (callers == 1 ? " caller, " : " callers, ") + std::to_string(nodes) +
+                               (nodes == 1 ? " node" : " nodes") +
+                               ", 4 workers each, jobs finish at once";
+      const auto add = [&](const std::string& name, const char* unit, Figure of) {
+        results.push_back(absolute({row, name, unit}, groups, of));
+        ++row[2];
+      };
+      const auto add_latency = [&](const char* name, const std::vector<double>& us) {
+        add(what + name, "us", rate);
+        results.back().ratio = quartiles(us);
+        results.back().ours = results.back().ratio.median;
+      };
+      add(what, "jobs/s", rate);
+      add_latency(": half of them take", ours.p50());
+      add_latency(": 99 of 100 take no more than", ours.p99());
+      add(what + ": commands per job", "commands", figure);
+    }
   }
   return results;
 }

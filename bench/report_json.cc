@@ -1,13 +1,12 @@
+#include "report_json.h"
+
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "failure.h"
 #include "report.h"
 
 namespace bench {
 namespace {
-
-using nlohmann::ordered_json;
 
 ordered_json number(double value) {
   return std::isnan(value) ? ordered_json(nullptr) : ordered_json(value);
@@ -16,10 +15,11 @@ ordered_json number(double value) {
 ordered_json describe(const Report& report) {
   const Machine& machine = report.machine;
   return {
-      {"processor", machine.processor}, {"cpus", machine.cpus},     {"kernel", machine.kernel},
-      {"system", machine.system},       {"server", machine.server}, {"library", machine.library},
-      {"compiler", machine.compiler},   {"load", machine.load},     {"groups", report.plan.groups},
-      {"slice_s", report.plan.slice},   {"quick", report.quick},    {"pinned", report.pinned}};
+      {"processor", machine.processor},  {"cpus", machine.cpus},     {"kernel", machine.kernel},
+      {"system", machine.system},        {"server", machine.server}, {"library", machine.library},
+      {"compiler", machine.compiler},    {"load", machine.load},     {"groups", report.plan.groups},
+      {"slice_s", report.plan.slice},    {"quick", report.quick},    {"pinned", report.pinned},
+      {"appendonly", report.append_only}};
 }
 
 // null where nothing is demanded.
@@ -54,7 +54,21 @@ ordered_json describe(const Result& result) {
           {"checked", true}};  // else the run would have failed
 }
 
-ordered_json read(const std::string& path) {
+ordered_json describe(const Series& series) {
+  ordered_json points = ordered_json::array();
+  for (const Point& point : series.points) {
+    ordered_json figures;
+    for (size_t i = 0; i < series.columns.size(); ++i) {
+      figures[series.columns[i]] = number(point.figures[i]);
+    }
+    points.push_back({{series.size_of, point.size}, {"figures", figures}});
+  }
+  return {{"name", series.name}, {"what", series.what}, {"points", points}};
+}
+
+}  // namespace
+
+ordered_json read_json(const std::string& path) {
   std::ifstream file(path);
   try {
     return ordered_json::parse(file);
@@ -63,17 +77,16 @@ ordered_json read(const std::string& path) {
   }
 }
 
-}  // namespace
-
 void write_json(const Report& report, const std::string& path) {
   ordered_json results = ordered_json::array();
   for (const Result& result : report.results) results.push_back(describe(result));
-  write_file(path,
-             ordered_json{{"machine", describe(report)}, {"results", results}}.dump(1) + "\n");
+  ordered_json all = {{"machine", describe(report)}, {"results", results}};
+  for (const Series& series : report.series) all["scale"].push_back(describe(series));
+  write_file(path, all.dump(1) + "\n");
 }
 
 int compare_files(const std::string& old_path, const std::string& new_path) {
-  const ordered_json before = read(old_path), after = read(new_path);
+  const ordered_json before = read_json(old_path), after = read_json(new_path);
   int worse = 0;
   printf("%-4s %-5s %10s %10s %8s  %s\n", "row", "via", "before", "now", "change", "what");
   for (const auto& now : after["results"]) {

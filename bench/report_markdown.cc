@@ -10,7 +10,6 @@
 namespace bench {
 namespace {
 
-const std::string kBegin = "<!-- tools/bench writes from here";
 const std::string kEnd = "<!-- to here -->";
 
 std::string table(const std::vector<Result>& results) {
@@ -55,20 +54,46 @@ std::string about(const Report& report) {
          ".  The load average was " + format_number(machine.load) + " when it began.\n";
 }
 
+std::string table(const Series& series) {
+  std::string text = "**" + series.name + "**: " + series.what + "\n\n| " + series.size_of + " |",
+              line = "|---|";
+  for (const std::string& column : series.columns) {
+    text += " " + column + " |";
+    line += "---|";
+  }
+  text += "\n" + line + "\n";
+  for (const Point& point : series.points) {
+    text += "| " + format_number(point.size) + " |";
+    for (const double figure : point.figures) text += " " + format_number(figure) + " |";
+    text += "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
-void write_documents(const Report& report, const std::string& directory) {
-  const std::string path = directory + "/performance.md";
+void write_part(const std::string& path, const std::string& begin, const std::string& generated) {
   std::ifstream file(path);
   require(file.good(), "cannot read " + path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
-  const size_t begin = text.find(kBegin), end = text.find(kEnd);
-  require(begin != std::string::npos && end != std::string::npos && begin < end,
+  const size_t marker = text.find(begin), end = text.find(kEnd, marker);
+  require(marker != std::string::npos && end != std::string::npos,
           path + " has not the markers of the generated part");
-  const size_t from = text.find('\n', begin) + 1;
+  const size_t from = text.find('\n', marker) + 1;
+  text.replace(from, end - from, "\n" + generated);
+  write_file(path, text);
+}
 
+void write_documents(const Report& report, const std::string& directory) {
+  if (!report.series.empty()) {
+    std::string generated = about(report) + "\n";
+    for (const Series& series : report.series) generated += table(series) + "\n";
+    write_part(directory + "/performance.md", "<!-- tools/bench --scale writes from here",
+               generated);
+  }
+  if (report.results.empty()) return;
   mkdir((directory + "/performance").c_str(), 0777);
-  std::string generated = "\n" + about(report) + "\n" + table(report.results) + "\n";
+  std::string generated = about(report) + "\n" + table(report.results) + "\n";
   // Those of a workload follow each other.
   for (auto first = report.results.begin(); first != report.results.end();) {
     const std::string& name = first->workload;
@@ -79,8 +104,7 @@ void write_documents(const Report& report, const std::string& directory) {
     generated += "![" + name + "](" + chart + ")\n";
     first = last;
   }
-  text.replace(from, end - from, generated + "\n");
-  write_file(path, text);
+  write_part(directory + "/performance.md", "<!-- tools/bench writes from here", generated + "\n");
 }
 
 }  // namespace bench

@@ -46,4 +46,19 @@ void print_result(const Result& result) {
   fflush(stdout);
 }
 
+void print_series(const Series& series) {
+  printf("%s: %s\n%16s", series.name.c_str(), series.what.c_str(), series.size_of.c_str());
+  for (const std::string& column : series.columns) printf("  %s", column.c_str());
+  printf("\n");
+  for (const Point& point : series.points) {
+    printf("%16s", format_number(point.size).c_str());
+    for (size_t i = 0; i < point.figures.size(); ++i) {
+      printf("  %*s", static_cast<int>(series.columns[i].size()),
+             format_number(point.figures[i]).c_str());
+    }
+    printf("\n");
+  }
+  fflush(stdout);
+}
+
 }  // namespace bench

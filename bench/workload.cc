@@ -20,6 +20,7 @@ const std::vector<Workload>& workloads() {
       {"visible", "13", "until a set is seen by another process", true, run_visible},
       {"together", "14", "add, sink and ack at the same time", true, run_together},
       {"pool", "15", "dispatching jobs", true, run_pool},
+      {"pool-callers", "17", "dispatching jobs, by callers and nodes", true, run_pool_callers},
       {"queue", "16", "delivery through a queue against inline delivery", false, run_queue},
   };
   return all;

@@ -42,6 +42,7 @@ std::vector<Result> run_map_set(Context& context);
 std::vector<Result> run_visible(Context& context);
 std::vector<Result> run_together(Context& context);
 std::vector<Result> run_pool(Context& context);
+std::vector<Result> run_pool_callers(Context& context);
 std::vector<Result> run_queue(Context& context);
 
 }  // namespace bench

@@ -93,7 +93,8 @@ PULSE_API pulse_status pulse_engine_open(const pulse_engine_options *options, pu
 
 /* Blocks until the engine is connected: PULSE_OK, or PULSE_ERR_TIMEOUT with the
  * reason of the last failed attempt in *error, or at once what no retry mends
- * (PULSE_ERR_AUTH, PULSE_ERR_PERMISSION, PULSE_ERR_TLS, PULSE_ERR_NO_SERVER).
+ * (PULSE_ERR_AUTH, PULSE_ERR_PERMISSION, PULSE_ERR_TLS, PULSE_ERR_NO_SERVER,
+ * PULSE_ERR_INVALID: the directory of `local:` cannot be used).
  * timeout_ms: -1 = for ever, 0 = just ask.  Since 0.1. */
 PULSE_API pulse_status pulse_engine_ready_wait(pulse_engine *engine, int64_t timeout_ms,
                                                pulse_error *error) PULSE_NOEXCEPT;

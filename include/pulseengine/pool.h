@@ -72,7 +72,8 @@ PULSE_API void pulse_node_options_init(pulse_node_options *options) PULSE_NOEXCE
 /* Joins a pool as a new node.  Returns at once; `target` (may be NULL) gets PULSE_EVENT_READY when
  * it takes part, PULSE_EVENT_POOL_MEMBER when nodes and workers come and go, notices, and
  * PULSE_EVENT_CLOSED at last: status PULSE_ERR_SHUTTING_DOWN when the pool was shut down,
- * PULSE_ERR_INVALID when the pool is routed otherwise.  Name: as a stream's, without '='.  All
+ * PULSE_ERR_INVALID when the pool is routed otherwise, PULSE_ERR_PERMISSION or PULSE_ERR_WRONG_TYPE
+ * when the server does not let it join.  Name: as a stream's, without '='.  All
  * nodes of a pool must agree on worker_ttl_ms and ack_grace_ms.  The node keeps the engine alive.
  * PULSE_ERR_INVALID, PULSE_ERR_CLOSED.  Since 0.1. */
 PULSE_API pulse_status pulse_node_join(pulse_engine *engine, const char *pool, size_t pool_len,

@@ -33,7 +33,7 @@
  * says otherwise.  The thread driver blocks all signals on its thread.  The
  * manual driver starts no thread; host names other than numeric addresses and
  * "localhost" are resolved on libuv's thread pool.  A forked child must not
- * use an engine of its parent: calls answer PULSE_ERR_FORKED.  The library
+ * use an engine or a queue of its parent: calls answer PULSE_ERR_FORKED.  The library
  * changes no signal handler, no locale, no environment variable.
  *
  * LOSS

@@ -1,4 +1,8 @@
-/* Queues: events taken by the host, on a thread of its choice, in batches. */
+/* Queues: events taken by the host, on a thread of its choice, in batches.
+ *
+ * A forked child has no use for its parent's queues: calls, and targets that name
+ * them, answer PULSE_ERR_FORKED, and pulse_queue_unref leaves them as they are.
+ */
 #ifndef PULSEENGINE_QUEUE_H
 #define PULSEENGINE_QUEUE_H
 
@@ -42,7 +46,7 @@ PULSE_API pulse_status pulse_queue_set_wakeup(pulse_queue *queue, void (*wakeup)
                                               void *user_data,
                                               pulse_destroy_fn destroy) PULSE_NOEXCEPT;
 
-/* Events that wait now, dispatched and polled together.  Since 0.1. */
+/* Events that wait now, dispatched and polled together; any thread.  Since 0.1. */
 PULSE_API size_t pulse_queue_size(pulse_queue *queue) PULSE_NOEXCEPT;
 
 /* No more events are accepted (they are dropped, as nobody is left to take

@@ -53,7 +53,8 @@ PULSE_API pulse_status pulse_reader_open(pulse_stream *stream, const pulse_reade
                                          const pulse_target *target, pulse_reader **reader,
                                          pulse_error *error) PULSE_NOEXCEPT;
 
-/* Blocks until the reader receives (its start is fixed).  Since 0.1. */
+/* Blocks until the reader receives (its start is fixed).  timeout_ms as in
+ * pulse_engine_ready_wait; PULSE_ERR_TIMEOUT, PULSE_ERR_CLOSED, PULSE_ERR_REENTRANT.  Since 0.1. */
 PULSE_API pulse_status pulse_reader_ready_wait(pulse_reader *reader, int64_t timeout_ms,
                                                pulse_error *error) PULSE_NOEXCEPT;
 
@@ -97,13 +98,16 @@ typedef struct pulse_reader_metrics {
   uint64_t reconnects;
 } pulse_reader_metrics;
 
-/* Since 0.1. */
+/* Counters since the reader was opened, of this moment; also of a closed one.  metrics->size must
+ * be set.  Any thread, does not block.  Since 0.1. */
 PULSE_API pulse_status pulse_reader_get_metrics(pulse_reader *reader,
                                                 pulse_reader_metrics *metrics) PULSE_NOEXCEPT;
 
-/* Starts closing; PULSE_EVENT_CLOSED is the last event.  Idempotent.  Since 0.1. */
+/* Starts closing; PULSE_EVENT_CLOSED is the last event.  Idempotent, any thread, does not block.
+ * Since 0.1. */
 PULSE_API pulse_status pulse_reader_close(pulse_reader *reader) PULSE_NOEXCEPT;
-/* Closes and waits until it is closed (not until the host took all events). */
+/* Closes and waits until it is closed (not until the host took all events).  PULSE_ERR_TIMEOUT
+ * leaves it closing; PULSE_ERR_REENTRANT.  Since 0.1. */
 PULSE_API pulse_status pulse_reader_close_wait(pulse_reader *reader, int64_t timeout_ms,
                                                pulse_error *error) PULSE_NOEXCEPT;
 

@@ -51,7 +51,7 @@ PULSE_API pulse_status pulse_sink_open(pulse_stream *stream, const char *name, s
                                        const pulse_target *target, pulse_sink **sink,
                                        pulse_error *error) PULSE_NOEXCEPT;
 
-/* Blocks until the sink receives.  Since 0.1. */
+/* Blocks until the sink receives; as pulse_reader_ready_wait.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_ready_wait(pulse_sink *sink, int64_t timeout_ms,
                                              pulse_error *error) PULSE_NOEXCEPT;
 
@@ -92,10 +92,10 @@ PULSE_API pulse_status pulse_sink_ack_wait(pulse_sink *sink, const pulse_ack_han
                                            size_t count, pulse_result *results, int64_t timeout_ms,
                                            pulse_error *error) PULSE_NOEXCEPT;
 
-/* Gives events back without acking them: they are delivered again by the next
- * sweep (within about half a second), here or elsewhere.  PULSE_EVENT_RELEASED, with results as
- * for acks.
- * Since 0.1. */
+/* Gives events back without acking them: they are delivered again by the next sweep, here or
+ * elsewhere: within about half a second; where more than a hundred sinks share an engine it may be
+ * 5 ms for each of them, up to a quarter of the grace period.  PULSE_EVENT_RELEASED, with results
+ * as for acks.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_release(pulse_sink *sink, const pulse_ack_handle *handles,
                                           size_t count, const pulse_target *target,
                                           uint64_t *operation, pulse_error *error) PULSE_NOEXCEPT;
@@ -128,13 +128,15 @@ typedef struct pulse_sink_metrics {
   uint64_t reconnects;
 } pulse_sink_metrics;
 
-/* Since 0.1. */
+/* As pulse_reader_get_metrics.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_get_metrics(pulse_sink *sink,
                                               pulse_sink_metrics *metrics) PULSE_NOEXCEPT;
 
 /* Starts closing: reading stops, what was delivered and not acked is handed back for others at
- * once, acks under way complete, then PULSE_EVENT_CLOSED.  Idempotent.  Since 0.1. */
+ * once, acks under way complete, then PULSE_EVENT_CLOSED.  Idempotent, any thread, does not block.
+ * Since 0.1. */
 PULSE_API pulse_status pulse_sink_close(pulse_sink *sink) PULSE_NOEXCEPT;
+/* The same, and waits for the end of it; as pulse_reader_close_wait.  Since 0.1. */
 PULSE_API pulse_status pulse_sink_close_wait(pulse_sink *sink, int64_t timeout_ms,
                                              pulse_error *error) PULSE_NOEXCEPT;
 

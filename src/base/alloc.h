@@ -95,6 +95,12 @@ using Map = std::map<K, V, L, Allocator<std::pair<const K, V>>>;
 template <class K, class V, class H = std::hash<K>, class E = std::equal_to<>>
 using HashMap = std::unordered_map<K, V, H, E, Allocator<std::pair<const K, V>>>;
 
+// Room for one more, so that the push_back to come cannot fail; as many at a time as that takes.
+template <class T>
+void reserve_one_more(Vector<T>& vector) {
+  if (vector.size() == vector.capacity()) vector.reserve(2 * vector.size() + 4);
+}
+
 template <class T>
 using Owned = std::unique_ptr<T>;
 

@@ -13,7 +13,6 @@ Error::Error(pulse_status code, std::string_view message, uint32_t flags, int sy
     : code_(code), flags_(flags), errno_(system_errno) {
   length_ = static_cast<uint16_t>(std::min(message.size(), sizeof message_ - 1));
   if (length_ > 0) std::memcpy(message_, message.data(), length_);
-  message_[length_] = '\0';
 }
 
 Error Error::format_message(pulse_status code, uint32_t flags, fmt::string_view format,
@@ -23,7 +22,6 @@ Error Error::format_message(pulse_status code, uint32_t flags, fmt::string_view 
   e.flags_ = flags;
   auto end = fmt::vformat_to_n(e.message_, sizeof e.message_ - 1, format, args);
   e.length_ = static_cast<uint16_t>(end.out - e.message_);
-  e.message_[e.length_] = '\0';
   return e;
 }
 

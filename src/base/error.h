@@ -1,10 +1,12 @@
 // A status with its details, as the public pulse_error, but never truncated by
 // an older caller's struct.  No allocation: errors must also report that memory is short.
+// Success costs as much as a status: only the text that is there is ever touched.
 #ifndef PULSE_BASE_ERROR_H
 #define PULSE_BASE_ERROR_H
 
 #include <fmt/core.h>
 
+#include <cstring>
 #include <string_view>
 
 #include "pulseengine/status.h"
@@ -13,7 +15,17 @@ namespace pulseengine {
 
 class Error {
  public:
-  Error() = default;
+  Error() noexcept {}  // NOLINT(modernize-use-equals-default): the text stays as it is
+  Error(const Error& other) noexcept { *this = other; }
+  Error& operator=(const Error& other) noexcept {
+    code_ = other.code_;
+    flags_ = other.flags_;
+    errno_ = other.errno_;
+    length_ = other.length_;
+    std::memmove(message_, other.message_, length_);
+    return *this;
+  }
+  ~Error() = default;
   Error(pulse_status code, std::string_view message, uint32_t flags = 0, int system_errno = 0);
 
   // Formats the message, cut at its capacity.
@@ -52,7 +64,7 @@ class Error {
   uint32_t flags_ = 0;
   int errno_ = 0;
   uint16_t length_ = 0;
-  char message_[PULSE_ERROR_MESSAGE_BYTES] = {0};
+  char message_[PULSE_ERROR_MESSAGE_BYTES];  // not terminated
 };
 
 }  // namespace pulseengine

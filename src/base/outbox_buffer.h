@@ -27,6 +27,15 @@ class OutboxBuffer {
     size_ += bytes.size();
   }
   void append(const Ref<Bytes>& bytes);
+  // Room for `most` bytes at the end, and how many of them were written.
+  char* reserve(size_t most) {
+    if (most > capacity_ - end_) grow(most);
+    return text_ + end_;
+  }
+  void written(size_t bytes) {
+    end_ += bytes;
+    size_ += bytes;
+  }
 
   // All bytes, referenced ones included, that are not consumed yet.
   size_t size() const { return size_; }

@@ -15,8 +15,9 @@ Error take_target(const pulse_target* given, Target* out) {
     return error;
   }
   Ref<Queue> queue = target.queue != nullptr ? target.queue->core : nullptr;
+  const bool forked = queue && queue->forked();
   *out = Target(std::move(queue), target.callback, target.user_data, target.destroy, target.token);
-  return {};
+  return forked ? Error(PULSE_ERR_FORKED, "the queue belongs to the parent process") : Error();
 }
 
 Error take_required_target(const pulse_target* given, Target* out) {

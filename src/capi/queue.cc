@@ -22,6 +22,7 @@ int64_t pulse_queue_poll(pulse_queue* queue, pulse_event* events, size_t event_s
       event_size < offsetof(pulse_event, operation)) {
     return PULSE_ERR_INVALID;
   }
+  if (queue->core->forked()) return PULSE_ERR_FORKED;
   // A callback or another thread may drop the last handle meanwhile.
   Ref<Queue> core = queue->core;
   return core->poll(events, event_size, max, timeout_ms);
@@ -29,30 +30,32 @@ int64_t pulse_queue_poll(pulse_queue* queue, pulse_event* events, size_t event_s
 
 int64_t pulse_queue_dispatch(pulse_queue* queue, size_t max, int64_t timeout_ms) noexcept {
   if (queue == nullptr) return PULSE_ERR_INVALID;
+  if (queue->core->forked()) return PULSE_ERR_FORKED;
   Ref<Queue> core = queue->core;
   return core->dispatch(max, timeout_ms);
 }
 
 int32_t pulse_queue_fd(pulse_queue* queue) noexcept {
-  return queue == nullptr ? -1 : queue->core->fd();
+  return queue == nullptr || queue->core->forked() ? -1 : queue->core->fd();
 }
 
 pulse_status pulse_queue_set_wakeup(pulse_queue* queue, void (*wakeup)(void*), void* user_data,
                                     pulse_destroy_fn destroy) noexcept {
-  if (queue == nullptr) {
+  if (queue == nullptr || queue->core->forked()) {
     if (destroy != nullptr) destroy(user_data);
-    return PULSE_ERR_INVALID;
+    return queue == nullptr ? PULSE_ERR_INVALID : PULSE_ERR_FORKED;
   }
   queue->core->set_wakeup(wakeup, user_data, destroy);
   return PULSE_OK;
 }
 
 size_t pulse_queue_size(pulse_queue* queue) noexcept {
-  return queue == nullptr ? 0 : queue->core->size();
+  return queue == nullptr || queue->core->forked() ? 0 : queue->core->size();
 }
 
 pulse_status pulse_queue_close(pulse_queue* queue) noexcept {
   if (queue == nullptr) return PULSE_ERR_INVALID;
+  if (queue->core->forked()) return PULSE_ERR_FORKED;
   queue->core->close();
   return PULSE_OK;
 }

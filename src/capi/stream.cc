@@ -16,6 +16,7 @@ struct AddSettings {
 
 Error take_add_options(const pulse_add_options* given, bool batch, AddItem* item,
                        AddSettings* out) {
+  if (given == nullptr) return {};  // all as it is
   pulse_add_options o;
   Error error = take_options(given, &o, "pulse_add_options");
   if (error.ok() && o.reserved != 0) {
@@ -138,7 +139,7 @@ pulse_status pulse_stream_add(pulse_stream* stream, const char* name, size_t nam
                               const pulse_add_options* options, const pulse_target* target,
                               uint64_t* operation, pulse_error* error) noexcept {
   return start_on(
-      stream, target, operation, error, [&](Stream& core, Target to, Ref<Operation>* op) {
+      stream, target, operation, error, [&](Stream& core, Target&& to, Ref<Operation>* op) {
         AddItem item;
         AddSettings settings;
         Error problem = take_add_options(options, false, &item, &settings);
@@ -155,7 +156,7 @@ pulse_status pulse_stream_add_bytes(pulse_stream* stream, const char* name, size
                                     const pulse_target* target, uint64_t* operation,
                                     pulse_error* error) noexcept {
   return start_on(stream, target, operation, error,
-                  [&](Stream& core, Target to, Ref<Operation>* op) {
+                  [&](Stream& core, Target&& to, Ref<Operation>* op) {
                     if (payload == nullptr) return null_argument("payload");
                     AddItem item;
                     AddSettings settings;
@@ -290,7 +291,7 @@ pulse_status pulse_stream_info_wait(pulse_stream* stream, pulse_stream_info* inf
         return stream_info(core, left, Target(), std::move(signal), op);
       },
       [&](Operation& op) {
-        if (op.status() == PULSE_OK) given = give_struct(op.stream_info, info, "pulse_stream_info");
+        if (op.status() == PULSE_OK) given = give_struct(op.stream_info->value, info, "pulse_stream_info");
       });
   return status == PULSE_OK && !given.ok() ? given.report(error) : status;
 }

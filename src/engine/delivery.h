@@ -13,30 +13,49 @@ class Queue;
 // when the Target goes, once.
 class Target {
  public:
-  Target();
+  Target() = default;
   Target(Ref<Queue> queue, pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
          uint64_t token);
   // One of the engine's own objects, see Engine::deliver; `keep` lives as long as the target.
-  Target(pulse_event_fn callback, void* user_data, Ref<RefCounted> keep);
-  Target(Target&& other) noexcept;
-  Target& operator=(Target&& other) noexcept;
-  ~Target();
+  Target(pulse_event_fn callback, void* user_data, Ref<RefCounted> keep)
+      : callback_(callback), user_data_(user_data), internal_(true), keep_(std::move(keep)) {}
+  Target(Target&& other) noexcept
+      : queue_(std::exchange(other.queue_, nullptr)),
+        callback_(std::exchange(other.callback_, nullptr)),
+        user_data_(other.user_data_),
+        destroy_(std::exchange(other.destroy_, nullptr)),
+        token_(other.token_),
+        internal_(other.internal_),
+        keep_(std::move(other.keep_)) {}
+  Target& operator=(Target&& other) noexcept {
+    std::swap(queue_, other.queue_);
+    std::swap(callback_, other.callback_);
+    std::swap(user_data_, other.user_data_);
+    std::swap(destroy_, other.destroy_);
+    std::swap(token_, other.token_);
+    std::swap(internal_, other.internal_);
+    std::swap(keep_, other.keep_);
+    return *this;
+  }
+  ~Target() {
+    if (destroy_ != nullptr) destroy_(user_data_);
+  }
 
-  bool empty() const;  // nobody is told
+  bool empty() const { return queue_ == nullptr && callback_ == nullptr; }  // nobody is told
   bool internal() const { return internal_; }
-  Queue* queue() const { return queue_.get(); }
+  Queue* queue() const { return queue_; }
   pulse_event_fn callback() const { return callback_; }
   void* user_data() const { return user_data_; }
   uint64_t token() const { return token_; }
 
  private:
-  Ref<Queue> queue_;
+  Queue* queue_ = nullptr;
   pulse_event_fn callback_ = nullptr;
   void* user_data_ = nullptr;
   pulse_destroy_fn destroy_ = nullptr;
   uint64_t token_ = 0;
   bool internal_ = false;
-  Ref<RefCounted> keep_;
+  Ref<RefCounted> keep_;  // the queue, or what the engine's own object needs
 };
 
 // The target of an object that delivers many events.

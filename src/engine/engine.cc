@@ -134,20 +134,20 @@ void Engine::close() {
 // Calls f for each child, without an allocation.  A child may be removed meanwhile.
 template <class F>
 void Engine::for_children(F f) noexcept {
-  for (size_t i = 0;;) {
+  for (uint64_t after = 0;;) {
     Ref<Child> child;
     {
       std::lock_guard<std::mutex> lock(child_mutex_);
-      if (i >= children_.size()) return;
-      child = children_[i];
+      auto at = children_.upper_bound(after);
+      if (at == children_.end()) return;
+      after = at->first;
+      child = at->second;
     }
     try {
       f(*child);
     } catch (const std::bad_alloc&) {
       log(PULSE_LOG_ERROR, "out of memory: an object was not told of a change");
     }
-    std::lock_guard<std::mutex> lock(child_mutex_);
-    if (i < children_.size() && children_[i].get() == child.get()) i++;
   }
 }
 
@@ -176,7 +176,7 @@ void Engine::finish_close() noexcept {
   closing_.store(true);
   Error closed(PULSE_ERR_CLOSED, "the engine was closed");
   for_children([&](Child& child) { child.abort_child(closed); });
-  Vector<Ref<Child>> children;
+  Map<uint64_t, Ref<Child>> children;
   {
     std::lock_guard<std::mutex> lock(child_mutex_);
     children.swap(children_);
@@ -382,6 +382,7 @@ void Engine::turn() noexcept {
   if (finished_) return;
   in_turn_ = true;
   turn_due_ = false;
+  deliver_completed();
   try {
     turn_again_ = false;
     run_tasks();
@@ -482,6 +483,7 @@ void Engine::run_hooks() {
 // --- deliveries ---------------------------------------------------------------
 
 void Engine::deliver(Ref<Delivery> delivery) {
+  if (completed_count_ > 0 && on_loop_thread()) deliver_completed();
   const Target& target = delivery->target();
   if (target.queue() != nullptr) {
     Ref<Queue> queue = Ref<Queue>::share(target.queue());
@@ -514,6 +516,7 @@ void Engine::finish_internal() noexcept {
 
 void Engine::run_internal() {
   in_internal_ = true;
+  deliver_completed();
   try {
     while (internal_now_ || !internal_.empty()) {
       if (!internal_now_) internal_now_ = internal_.pop();
@@ -542,17 +545,18 @@ size_t Engine::run_inline(size_t max_events, int64_t deadline_us) {
   while (!inline_.empty()) {
     if (max_events > 0 && inline_ran_ >= max_events) break;
     if (deadline_us != kNever && monotonic_us() >= deadline_us) break;
-    Ref<Delivery> delivery = Ref<Delivery>::share(inline_.front());
+    Delivery& delivery = *inline_.front();
+    const Target& target = delivery.target();
     pulse_event event{};
     event.size = sizeof event;
-    event.token = delivery->target().token();
-    bool got = delivery->next_event(&event);
-    Ref<Delivery> done;
-    if (delivery->remaining() == 0) done = inline_.pop();
+    event.token = target.token();
+    bool got = delivery.next_event(&event);
+    const Ref<Delivery> keep =
+        delivery.remaining() == 0 ? inline_.pop() : Ref<Delivery>::share(&delivery);
     if (!got) continue;
     ran++;
     inline_ran_++;
-    delivery->target().callback()(&event, delivery->target().user_data());
+    target.callback()(&event, target.user_data());
   }
   return ran;
 }
@@ -563,19 +567,14 @@ Error Engine::accept(Operation& operation, int64_t timeout_ms) {
   if (forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
   if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
   if (timeout_ms == 0) timeout_ms = config_.command_timeout_ms;
-  operation.engine_ = Ref<Engine>::share(this);
-  Error error;
-  try {
-    error = operations_.add(operation, deadline_after(timeout_ms));
-  } catch (const std::bad_alloc&) {
-    operation.engine_ = nullptr;  // it was not counted
-    throw;
-  }
+  operation_created(operation);
+  operation.taken_ = true;  // until it counts
+  Error error = operations_.add(operation, rough_deadline_after(timeout_ms));
   if (!error.ok()) {
-    operation.engine_ = nullptr;
     rejected_.fetch_add(1, std::memory_order_relaxed);
     return error;
   }
+  operation.taken_ = false;
   // Whoever makes the earliest deadline earlier tells the loop.
   int64_t deadline = operation.deadline_ms_;
   int64_t armed = next_operation_ms_.load(std::memory_order_relaxed);
@@ -592,6 +591,13 @@ Error Engine::accept(Operation& operation, int64_t timeout_ms) {
     }
   }
   return {};
+}
+
+// The caller of what makes operations has a reference to the engine, so it does not matter when this
+// one is added.
+void Engine::operation_created(Operation& operation) noexcept {
+  operation.engine_ = this;
+  if (operations_.created()) ref();
 }
 
 void Engine::reject(Operation& operation) {
@@ -623,11 +629,20 @@ Error Engine::admit(Connection& connection, size_t bytes) {
 }
 
 void Engine::operation_completed(Operation& operation, Operation& delivered, const Error& error) {
-  completions_.fetch_add(1, std::memory_order_relaxed);
   if (error.code() == PULSE_ERR_TIMEOUT) timeouts_.fetch_add(1, std::memory_order_relaxed);
   if ((error.flags() & PULSE_ERROR_OUTCOME_UNKNOWN) != 0) {
     outcome_unknown_.fetch_add(1, std::memory_order_relaxed);
   }
+  if (!operation.signal_ && &operation == &delivered && on_loop_thread()) {
+    completed_[completed_count_++] = &operation;
+    if (completed_count_ == kMostCompleted) {
+      deliver_completed();
+    } else if (completed_count_ == 1) {
+      work_came_up();
+    }
+    return;
+  }
+  completions_.fetch_add(1, std::memory_order_relaxed);
   Ref<Operation> keep = Ref<Operation>::share(&delivered);
   operations_.remove(operation);
   if (operation.signal_) {
@@ -637,7 +652,17 @@ void Engine::operation_completed(Operation& operation, Operation& delivered, con
   }
 }
 
-void Engine::operation_taken() noexcept { operations_.taken(); }
+// What is delivered otherwise comes after what has completed before it.
+void Engine::deliver_completed() noexcept {
+  while (completed_count_ > 0) {
+    Operation* operations[kMostCompleted];
+    const size_t count = std::exchange(completed_count_, 0);
+    std::copy(completed_, completed_ + count, operations);
+    completions_.fetch_add(count, std::memory_order_relaxed);
+    operations_.remove_all(operations, count);
+    for (size_t i = 0; i < count; i++) deliver(Ref<Operation>::adopt(operations[i]));
+  }
+}
 
 pulse_status Engine::cancel(uint64_t operation_id) {
   if (forked()) return PULSE_ERR_FORKED;
@@ -685,7 +710,10 @@ void Engine::check_operations() noexcept {
 Error Engine::add_child(Ref<Child> child) {
   std::lock_guard<std::mutex> lock(child_mutex_);
   if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed");
-  children_.push_back(std::move(child));
+  const uint64_t serial = last_serial_ + 1;
+  child->serial_ = serial;
+  children_.emplace(serial, std::move(child));
+  last_serial_ = serial;
   return {};
 }
 
@@ -693,10 +721,9 @@ void Engine::remove_child(Child& child) {
   Ref<Child> keep;
   {
     std::lock_guard<std::mutex> lock(child_mutex_);
-    auto it = std::find_if(children_.begin(), children_.end(),
-                           [&](const Ref<Child>& c) { return c.get() == &child; });
+    auto it = children_.find(child.serial_);
     if (it == children_.end()) return;
-    keep = std::move(*it);
+    keep = std::move(it->second);
     children_.erase(it);
   }
   want_turn();

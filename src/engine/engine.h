@@ -32,6 +32,10 @@ class Child : public virtual RefCounted {
   // The command connection that serves its keys came or went.
   virtual void server_ready() {}
   virtual void server_lost(const Error&) {}
+
+ private:
+  friend class Engine;
+  uint64_t serial_ = 0;
 };
 
 // Work to be done once in the present turn, after the callbacks and before the
@@ -186,7 +190,12 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void check_operations() noexcept;
   // `delivered`: what the host gets, the operation itself or one that stands in for it.
   void operation_completed(Operation& operation, Operation& delivered, const Error& error);
-  void operation_taken() noexcept;
+  void deliver_completed() noexcept;
+  void operation_created(Operation& operation) noexcept;
+  void operation_taken() noexcept { operations_.taken(); }
+  void operation_destroyed() noexcept {
+    if (operations_.destroyed()) unref();
+  }
   void change_state(pulse_engine_state state, const Error& error);
   void begin_close();
   void finish_close_if_done();
@@ -212,6 +221,10 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   std::atomic<pulse_engine_state> state_{PULSE_ENGINE_CONNECTING};
 
   OperationTable operations_;
+  // Completed, and not delivered yet: the table is locked once for all of them.  Loop thread.
+  static constexpr size_t kMostCompleted = 64;
+  Operation* completed_[kMostCompleted];
+  size_t completed_count_ = 0;
   Timer operation_timer_;
   std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that the timer is set to
   std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
@@ -236,7 +249,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   bool turn_due_ = false;       // work came up outside of a turn
 
   std::mutex child_mutex_;
-  Vector<Ref<Child>> children_;  // guarded by child_mutex_
+  // By the order in which they came; both guarded by child_mutex_.
+  Map<uint64_t, Ref<Child>> children_;
+  uint64_t last_serial_ = 0;
 
   std::atomic<bool> closing_{false};
   bool close_begun_ = false;

@@ -7,9 +7,11 @@
 namespace pulseengine {
 
 Operation::~Operation() {
-  // Nobody took the completion: a waiting caller read it, or its queue was closed.
-  if (engine_ && !taken_) engine_->operation_taken();
   release(message_);
+  if (engine_ == nullptr) return;
+  // Nobody took the completion: a waiting caller read it, or its queue was closed.
+  if (!taken_) engine_->operation_taken();
+  engine_->operation_destroyed();
 }
 
 bool Operation::complete(const Error& error) {
@@ -31,7 +33,7 @@ bool Operation::complete_early(const Error& error) {
   stand_in->completed_.store(true, std::memory_order_release);
   stand_in->set_outcome(error);
   stand_in->id_ = id_;
-  stand_in->engine_ = engine_;
+  engine_->operation_created(*stand_in);
   stand_in->target_ = std::move(target_);
   taken_ = true;  // the other one counts now
   engine_->operation_completed(*this, *stand_in, error);
@@ -72,10 +74,10 @@ bool Operation::next_event(pulse_event* event) {
   event->id = event_id;
   event->results = results.empty() ? nullptr : results.data();
   event->result_count = results.size();
-  event->stream_info = kind_ == PULSE_EVENT_INFO && status_ == PULSE_OK ? &stream_info : nullptr;
+  event->stream_info = stream_info && status_ == PULSE_OK ? &stream_info->value : nullptr;
   event->message = message_;
   event->message_len = message_len_;
-  if (engine_) engine_->operation_taken();
+  if (engine_ != nullptr) engine_->operation_taken();
   return true;
 }
 

@@ -20,7 +20,7 @@ class Engine;
 // Classes derived from it may be Commands at the same time.
 class Operation : public Delivery {
  public:
-  Operation(pulse_event_kind kind, Target target) : kind_(kind), target_(std::move(target)) {}
+  Operation(pulse_event_kind kind, Target&& target) : kind_(kind), target_(std::move(target)) {}
   ~Operation() override;
 
   uint64_t id() const { return id_; }
@@ -30,7 +30,10 @@ class Operation : public Delivery {
   pulse_event_id event_id{0, 0};
   uint64_t count = 0;
   Vector<pulse_result> results;
-  pulse_stream_info stream_info{};
+  struct StreamInfo : Allocated {
+    pulse_stream_info value{};
+  };
+  Owned<StreamInfo> stream_info;  // of PULSE_EVENT_INFO, made before it is accepted
   // Whether any command of it was given to the socket: tells NEVER_SENT from
   // OUTCOME_UNKNOWN when it is cut short.
   std::atomic<bool> sent_any{false};
@@ -70,7 +73,7 @@ class Operation : public Delivery {
   int64_t deadline_ms_ = kNever;
   Target target_;
   Ref<Signal> signal_;
-  Ref<Engine> engine_;       // while accepted
+  Engine* engine_ = nullptr;  // since it was accepted; kept by OperationTable::created()
   char* message_ = nullptr;  // of a failure; null when there was no memory for it
   size_t message_len_ = 0;
 };

@@ -10,7 +10,9 @@ namespace pulseengine {
 static constexpr int kIndexBits = 32;
 
 Error OperationTable::add(Operation& operation, int64_t deadline_ms) {
-  if (limit_ >= 0 && inflight_.load(std::memory_order_relaxed) >= static_cast<uint64_t>(limit_)) {
+  const uint64_t before = inflight_.fetch_add(1, std::memory_order_relaxed);
+  if (limit_ >= 0 && before >= static_cast<uint64_t>(limit_)) {
+    taken();
     return Error::make(PULSE_ERR_AGAIN, PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT,
                        "max_inflight ({}) operations are under way", limit_);
   }
@@ -18,7 +20,12 @@ Error OperationTable::add(Operation& operation, int64_t deadline_ms) {
   uint32_t index = free_;
   if (index == kNone) {
     index = static_cast<uint32_t>(entries_.size());
-    entries_.emplace_back();
+    try {
+      entries_.emplace_back();
+    } catch (const std::bad_alloc&) {
+      taken();
+      throw;
+    }
   } else {
     free_ = entries_[index].next_free;
   }
@@ -29,35 +36,46 @@ Error OperationTable::add(Operation& operation, int64_t deadline_ms) {
   operation.deadline_ms_ = deadline_ms;
   operation.ref();
   active_++;
-  inflight_.fetch_add(1, std::memory_order_relaxed);
-  accepted_.fetch_add(1, std::memory_order_relaxed);
+  accepted_.store(accepted_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   return {};
+}
+
+// mutex_ is held.
+void OperationTable::forget(const Operation& operation) {
+  auto index = static_cast<uint32_t>(operation.id_) - 1;
+  entries_[index].operation = nullptr;
+  entries_[index].next_free = free_;
+  free_ = index;
+  active_--;
 }
 
 void OperationTable::remove(Operation& operation) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto index = static_cast<uint32_t>(operation.id_) - 1;
-    entries_[index].operation = nullptr;
-    entries_[index].next_free = free_;
-    free_ = index;
-    active_--;
+    forget(operation);
   }
   operation.unref();
+}
+
+void OperationTable::remove_all(Operation* const* operations, size_t count) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (size_t i = 0; i < count; i++) forget(*operations[i]);
 }
 
 Ref<Operation> OperationTable::find(uint64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
   uint64_t index = (id & UINT32_MAX) - 1;
   if (index >= entries_.size() || entries_[index].generation != id >> kIndexBits) return nullptr;
-  return Ref<Operation>::share(entries_[index].operation);
+  Operation* operation = entries_[index].operation;
+  if (operation == nullptr || operation->completed()) return nullptr;
+  return Ref<Operation>::share(operation);
 }
 
 void OperationTable::expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_t* next) {
   std::lock_guard<std::mutex> lock(mutex_);
   *next = kNever;
   for (const Entry& entry : entries_) {
-    if (entry.operation == nullptr) continue;
+    if (entry.operation == nullptr || entry.operation->completed()) continue;
     if (entry.operation->deadline_ms_ <= now_ms) {
       out->push_back(Ref<Operation>::share(entry.operation));
     } else {

@@ -173,6 +173,10 @@ void Queue::close() {
 }
 
 void Queue::abandon() {
+  if (forked()) {
+    ref();
+    return;
+  }
   close();
   DeliveryList polled, dispatched, taken;  // end outside of the lock: they hold this queue
   std::lock_guard<std::mutex> lock(mutex_);

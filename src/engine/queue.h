@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "base/process.h"
 #include "engine/delivery.h"
 #include "pulseengine/queue.h"
 
@@ -13,9 +14,12 @@ namespace pulseengine {
 
 // Deliveries wait in two lists, for poll and for dispatch.  Any thread; one
 // thread at a time polls, and one dispatches.
+//
+// In a forked child nothing may be called but forked() and abandon(): a thread that is not there
+// may hold the lock, and what is done to the descriptor is done to the parent's.
 class Queue final : public RefCounted {
  public:
-  Queue() = default;
+  Queue() : fork_generation_(fork_generation()) {}
 
   // Dropped when closed.  Never allocates.
   void push(Ref<Delivery> delivery);
@@ -26,8 +30,9 @@ class Queue final : public RefCounted {
   void set_wakeup(void (*wakeup)(void*), void* user_data, pulse_destroy_fn destroy);
   size_t size();
   void close();
-  // The host has let go of it: nobody can take what waits.
+  // The host has let go of it: nobody can take what waits.  In a forked child it just stays.
   void abandon();
+  bool forked() const { return fork_generation() != fork_generation_; }
 
  private:
   ~Queue() override;
@@ -37,6 +42,7 @@ class Queue final : public RefCounted {
   void update_fd();
 
   LiveObject live_;
+  const uint32_t fork_generation_;
   std::mutex mutex_;
   std::condition_variable changed_;
   DeliveryList polled_;  // guarded by mutex_, as all below

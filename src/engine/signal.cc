@@ -7,11 +7,13 @@
 namespace pulseengine {
 
 void Signal::set(const Error& error) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (set_.load(std::memory_order_relaxed)) return;
-  error_ = error;
-  set_.store(true, std::memory_order_release);
-  changed_.notify_all();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (set_.load(std::memory_order_relaxed)) return;
+    error_ = error;
+    set_.store(true, std::memory_order_release);
+  }
+  changed_.notify_all();  // who wakes up needs the lock
 }
 
 bool Signal::wait_until(int64_t deadline_ms) {

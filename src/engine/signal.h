@@ -13,7 +13,7 @@ namespace pulseengine {
 
 class Signal : public RefCounted {
  public:
-  // The first one counts.  Any thread.
+  // The first one counts.  Any thread that has a reference.
   void set(const Error& error);
   bool is_set() const { return set_.load(std::memory_order_acquire); }
   // Only after is_set().

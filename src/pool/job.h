@@ -19,7 +19,9 @@ struct RouterEvent {
   String node;        // the router
   String event;       // its id in the worker's stream
   String pool_event;  // and in the pool's; empty: the router did not say
-  String dispatcher;  // of a start
+  // Of a start:
+  String dispatcher;
+  String key, guard;  // what keeps it from being dispatched again; empty: the router did not say
 };
 
 struct Notification {
@@ -88,9 +90,10 @@ class PoolJob final : public RefCounted, private LiveObject {
   String held_by;                     // held: the worker that has it
   int64_t patient_until_ms = 0;       // held: at most
   int64_t pause_ms = 0;               // before the next try to start
-  Vector<RouterEvent> starts;         // to be answered when it has started
-  Vector<RouterEvent> stops;          // to be answered when it has stopped
-  Deque<Notification> notifications;  // the first one is the host's, if asked
+  bool listed_held = false, listed_waiting = false;  // in the worker's lists of those that are
+  Vector<RouterEvent> starts;                        // to be answered when it has started
+  Vector<RouterEvent> stops;                         // to be answered when it has stopped
+  Deque<Notification> notifications;                 // the first one is the host's, if asked
   bool notifying = false;
   bool with_host = false;  // asked to start it, and neither refused nor stopped
 

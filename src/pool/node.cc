@@ -105,17 +105,24 @@ void PoolNode::ask_to_join() {
   };
   joining_ = true;
   try {
-    send(&scripts::pool_join, true, std::move(format), [this, sent_us](const Error&, Reply* r) {
-      joining_ = false;
-      if (r != nullptr) {
-        confirmed(sent_us);
-        Reply copy = *r;
-        if (copy.next().elements() == 2 && copy.next().text == "ok") {
-          learn_time(copy.next().text, sent_us);
-        }
-      }
-      joined(r);
-    });
+    send(&scripts::pool_join, true, std::move(format),
+         [this, sent_us](const Error& error, Reply* r) {
+           joining_ = false;
+           const bool hopeless =
+               error.code() == PULSE_ERR_PERMISSION || error.code() == PULSE_ERR_WRONG_TYPE;
+           if (hopeless && phase_ == Phase::joining) {
+             begin_close(error);
+             return;
+           }
+           if (r != nullptr) {
+             confirmed(sent_us);
+             Reply copy = *r;
+             if (copy.next().elements() == 2 && copy.next().text == "ok") {
+               learn_time(copy.next().text, sent_us);
+             }
+           }
+           joined(r);
+         });
   } catch (const std::bad_alloc&) {
     joining_ = false;
     throw;
@@ -220,7 +227,7 @@ void PoolNode::watch(Ref<ReplicatedMap>& map, std::string_view suffix) {
   WatchConfig config;
   // Of the jobs it is enough to know that they changed.
   config.mode = suffix == ":jobs" ? PULSE_WATCH_KINDS : PULSE_WATCH_DELTAS;
-  watches_.reserve(watches_.size() + 1);
+  reserve_one_more(watches_);
   auto watch = make_ref<MapWatch>(map, config, ChangeFilter(), internal_target(on_member, this));
   map->watch(watch);
   watches_.push_back(std::move(watch));
@@ -274,6 +281,7 @@ void PoolNode::server_ready() {
   forgive(monotonic_ms());
   next_beat_ms_ = 0;
   retry_soon();
+  send_dispatches();
 }
 
 void PoolNode::forgive(int64_t now_ms) {
@@ -457,7 +465,7 @@ void PoolNode::tick() {
       sweep(now);
     }
   }
-  for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick(now);
+  for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick();
   tickers_.go_on();
   if (phase_ >= Phase::leaving) {
     if (now >= close_deadline_ms_) {
@@ -476,8 +484,9 @@ void PoolNode::end_of_turn() {
   if (jobs_changed_) {
     jobs_changed_ = false;
     const int64_t now = monotonic_ms();
-    for (size_t i = 0; i < workers_.size(); i++) workers_[i]->tick(now);
+    for (size_t i = 0; i < workers_.size(); i++) workers_[i]->jobs_changed(now);
   }
+  flush_updates();
   flush_forwards();
   flush_acks();
   flush_answered();
@@ -585,6 +594,7 @@ void PoolNode::end(const Error& error) noexcept {
   if (reader_) reader_->close();
   if (sink_ && error.code() == PULSE_ERR_SHUTTING_DOWN && !asked_for_shutdown_) remove_remains();
   Error closed = error.ok() ? closed_error() : error;
+  fail_dispatches(closed);
   try {
     flush_answered();
   } catch (const std::bad_alloc&) {

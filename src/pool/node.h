@@ -4,6 +4,7 @@
 // Public calls come from any thread; all state but what says otherwise belongs to the loop thread.
 //   node.cc           life cycle, keep-alive, what the replicas say
 //   node_dispatch.cc  calls of the host: dispatch, stop, notify, state
+//   node_updates.cc   what its workers tell the server
 //   node_route.cc     from the pool's stream to workers, and their answers back
 //   node_snapshot.cc  the pool as the host sees it
 //   node_sweep.cc     the dead, and what nobody owns
@@ -42,7 +43,7 @@ class PoolCall final : public Operation {
   PoolCall(pulse_event_kind kind, Target target, std::string_view key)
       : Operation(kind, std::move(target)), key(key) {}
   const String key;
-  String guard;           // dispatch
+  String message, guard;  // dispatch
   int32_t job_state = 0;  // get_job_state
   String worker;
   bool next_event(pulse_event* event) override;
@@ -96,6 +97,8 @@ class PoolNode final : public Child, TurnHook {
   bool is_ours(std::string_view worker) const;
   bool takes_part() const { return in_pool_ && phase_ == Phase::running; }
   void worker_closed(PoolWorker& worker, uint64_t handed_over, uint64_t unanswered);
+  // Some worker has what next_updates() gives.
+  void has_updates() { engine_->at_end_of_turn(*this); }
   void keepalive_soon() noexcept { next_beat_ms_ = 0; }
   template <class Format, class Done>
   void send(const Script* script, bool repeatable, Format format, Done done);
@@ -115,12 +118,12 @@ class PoolNode final : public Child, TurnHook {
     pulse_ack_handle handle{};
     char name = 0;
     String key, payload;
-    String dispatcher;     // of a start
-    String worker;         // that it was sent to; empty: held
-    String worker_event;   // its id there; empty: under way
-    int64_t since_ms = 0;  // in this state
-    int64_t sent_ms = 0;   // to that worker
-    bool asking = false;   // the server is asked whether the job exists
+    String dispatcher, guard;  // of a start
+    String worker;             // that it was sent to; empty: held
+    String worker_event;       // its id there; empty: under way
+    int64_t since_ms = 0;      // in this state
+    int64_t sent_ms = 0;       // to that worker
+    bool asking = false;       // the server is asked whether the job exists
   };
   // An event on its way to another stream.
   struct Forward {
@@ -130,20 +133,28 @@ class PoolNode final : public Child, TurnHook {
     uint64_t serial = 0;  // of the Routed; 0: an answer
     String worker;
     String pool_event;  // that it stands for; empty: an answer
+    String guard;       // of a start, if it is known
   };
   struct EarlyAck {
     String error;
     bool settled = false;
   };
-  // A script run's worth of them, and what was read of the own stream.
+  // A script run's worth of them, and the first event of the own stream that was not read.
   struct Forwards final : RefCounted {
     Vector<Forward> forwards;
-    Vector<String> read;
+    String unread;
+  };
+  // What became of a dispatch.
+  struct Answer {
+    String error;           // empty: started
+    bool released = false;  // its guard has gone
   };
   struct Answered {
     Ref<PoolCall> call;
-    String error;  // empty: started
+    Answer answer;
   };
+  class DispatchRun;
+  class UpdateRun;
   struct AckBatch final : RefCounted {
     Ref<PoolNode> node;
     Vector<pulse_ack_handle> handles;
@@ -197,11 +208,19 @@ class PoolNode final : public Child, TurnHook {
   template <class Format, class Done>
   Error start_call(Ref<PoolCall> call, int64_t timeout_ms, Ref<Signal> signal, const Script* script,
                    bool repeatable, size_t bytes, Format format, Done done, Ref<Operation>* out);
-  void dispatch_sent(PoolCall& call, Reply& reply);
-  void dispatch_answered(std::string_view event, std::string_view error);
-  void settle_dispatch(PoolCall& call, std::string_view error);
+  Vector<Ref<PoolCall>> take_dispatches() noexcept;
+  void send_dispatches();
+  void submit_dispatches(const Vector<Ref<PoolCall>>& calls);
+  void fail_dispatches(const Error& error) noexcept;
+  void dispatch_sent(PoolCall& call, std::string_view result, std::string_view guard);
+  void dispatch_answered(std::string_view event, std::string_view error, bool released);
+  void settle_dispatch(PoolCall& call, Answer answer);
   void flush_answered();
   void sweep_dispatches();
+
+  // node_updates.cc
+  void flush_updates();
+  void send_updates(Ref<UpdateRun> run);
 
   // node_route.cc
   void take_pool_event(const pulse_event& event);
@@ -217,6 +236,8 @@ class PoolNode final : public Child, TurnHook {
   void forward_anew(const Forwards& batch) noexcept;
   void route_again(int64_t now_ms);
   void route_anew();
+  // Whether the server has XTRIM MINID, for scripts.
+  std::string_view trims() const { return engine_->server().at_least(6, 2) ? "1" : "0"; }
   void ack(const pulse_ack_handle& handle);
   void flush_acks();
   String owner_of(std::string_view key) const;
@@ -248,8 +269,12 @@ class PoolNode final : public Child, TurnHook {
   const String id_;
   const Ref<Signal> ready_signal_, closed_signal_;
   std::atomic<bool> closing_{false};
-  std::atomic<int64_t> dispatching_{0};      // scripts under way
   std::atomic<int64_t> clock_offset_us_{0};  // the server's clock less the monotonic one
+
+  // Dispatches of a turn, which leave together; guarded by dispatch_mutex_.
+  std::mutex dispatch_mutex_;
+  Vector<Ref<PoolCall>> unsent_;
+  size_t unsent_bytes_ = 0;
 
   // Loop thread.
   Ref<SharedTarget> target_;
@@ -281,14 +306,16 @@ class PoolNode final : public Child, TurnHook {
   // Dispatches that wait for an answer, by the id of their event; answers that came before it was
   // known.
   HashMap<String, Ref<PoolCall>> dispatches_;
-  HashMap<String, String> early_answers_;
+  HashMap<String, Answer> early_answers_;
+  int64_t dispatching_ = 0;    // script runs under way
   Vector<Answered> answered_;  // to be told at the end of the turn
 
   Map<uint64_t, Owned<Routed>> routed_;
   HashMap<String, uint64_t> by_worker_event_;  // "<worker> <event>"
   uint64_t next_serial_ = 1;
   Vector<Forward> forwards_;
-  Vector<String> read_;  // events of the own stream that were taken up
+  pulse_event_id read_{0, 0};     // the last event of the own stream that was taken up
+  pulse_event_id dropped_{0, 0};  // up to which it is cut off, or soon will be
   HashMap<String, EarlyAck> early_acks_;
   int64_t forwarding_ = 0;  // script runs under way
   Vector<pulse_ack_handle> acks_;

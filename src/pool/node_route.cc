@@ -1,5 +1,6 @@
 // From the pool's stream to workers, and their answers back to dispatchers.
 #include <algorithm>
+#include <cstring>
 
 #include "base/hash.h"
 #include "pool/node.h"
@@ -81,6 +82,7 @@ void PoolNode::take_pool_event(const pulse_event& event) {
     known = parse_message(payload, &job);
     key = job.key;
     routed->dispatcher = String(job.node);
+    routed->guard = String(header_of(event, pool_header::kGuard).value_or(std::string_view()));
   } else if (known && name == pool_event::kStop) {
     known = parse_job_key(payload, &key);
   } else if (known && name == pool_event::kNotify) {
@@ -135,7 +137,7 @@ void PoolNode::forward_to(uint64_t serial, std::string_view worker) {
     old_event = worker_event_key(std::string_view(r.worker), std::string_view(r.worker_event));
   }
   forwards_.push_back(
-      {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id)});
+      {stream, r.name, std::move(envelope), serial, String(worker), id_text(r.handle.id), r.guard});
   // Nothing from here on needs memory.
   if (!r.worker_event.empty()) {
     by_worker_event_.erase(old_event);
@@ -249,8 +251,6 @@ void PoolNode::take_node_event(const pulse_event& event) {
     return;
   }
   if (event.kind != PULSE_EVENT_MESSAGE) return;
-  read_.reserve(read_.size() + 1);
-  String id = id_text(event.id);
   const std::string_view name(event.name, event.name_len);
   const std::string_view payload(event.payload, event.payload_len);
   PoolEnvelope envelope;
@@ -263,7 +263,10 @@ void PoolNode::take_node_event(const pulse_event& event) {
                       header_of(event, pool_header::kSettled).has_value());
   } else if (name == pool_event::kDispatched) {
     known = parse_message(payload, &answer);
-    if (known) dispatch_answered(answer.event, answer.error);
+    if (known) {
+      dispatch_answered(answer.event, answer.error,
+                        header_of(event, pool_header::kReleased).has_value());
+    }
   } else if (name != pool_event::kInit) {
     known = false;
   }
@@ -271,7 +274,7 @@ void PoolNode::take_node_event(const pulse_event& event) {
     counters.malformed.fetch_add(1, std::memory_order_relaxed);
     log(PULSE_LOG_WARNING, "an event of a node's stream cannot be read");
   }
-  read_.push_back(std::move(id));
+  read_ = event.id;
   engine_->at_end_of_turn(*this);
 }
 
@@ -293,7 +296,7 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
     append_message(PoolAck{std::string_view(event_id), error}, &answer);
     const String stream =
         engine_->key("pulse:stream:", names_.node_stream(std::string_view(r.dispatcher)));
-    forwards_.push_back({stream, 'd', std::move(answer), 0, String(), String()});
+    forwards_.push_back({stream, 'd', std::move(answer), 0, String(), String(), String()});
   }
   ack(r.handle);
   by_worker_event_.erase(found);
@@ -304,26 +307,25 @@ void PoolNode::worker_answered(std::string_view worker, std::string_view event,
 // --------------------------------------------------------------
 
 void PoolNode::flush_forwards() {
-  while (!forwards_.empty() || !read_.empty()) {
+  while (!forwards_.empty() || id_less(dropped_, read_)) {
     const size_t count = std::min(forwards_.size(), kForwardsPerRun);
     auto batch = make_ref<Forwards>();
     batch->forwards.assign(
         std::make_move_iterator(forwards_.begin()),
         std::make_move_iterator(forwards_.begin() + static_cast<ptrdiff_t>(count)));
-    batch->read.swap(read_);
+    if (id_less(dropped_, read_)) batch->unread = id_text(id_after(read_));
     auto format = [this, batch](CommandWriter& w, bool eval) {
       const Vector<Forward>& list = batch->forwards;
-      const Vector<String>& read = batch->read;
-      w.begin_script(scripts::pool_forward, eval, 1 + list.size(),
-                     1 + read.size() + 3 * list.size());
+      w.begin_script(scripts::pool_forward, eval, 1 + list.size(), 2 + 4 * list.size());
       w.arg(std::string_view(node_stream_->key()));
       for (const Forward& f : list) w.arg(std::string_view(f.stream));
-      w.arg(static_cast<int64_t>(read.size()));
-      for (const String& id : read) w.arg(std::string_view(id));
+      w.arg(std::string_view(batch->unread));
+      w.arg(trims());
       for (const Forward& f : list) {
         w.arg(std::string_view(&f.name, 1));
         w.arg(std::string_view(f.payload));
         w.arg(std::string_view(f.pool_event));
+        w.arg(std::string_view(f.guard));
       }
     };
     auto done = [this, batch](const Error& error, Reply* reply) {
@@ -344,9 +346,9 @@ void PoolNode::flush_forwards() {
     } catch (const std::bad_alloc&) {
       forwarding_--;
       std::move(batch->forwards.begin(), batch->forwards.end(), forwards_.begin());
-      batch->read.swap(read_);
       throw;
     }
+    dropped_ = read_;
     forwards_.erase(forwards_.begin(), forwards_.begin() + static_cast<ptrdiff_t>(count));
   }
 }

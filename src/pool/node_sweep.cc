@@ -186,7 +186,7 @@ void PoolNode::trim() {
     w.arg(std::string_view(names_.pending));
     w.arg(std::string_view(names_.pool_stream));
     w.arg(kRouters);
-    w.arg(std::string_view(engine_->server().at_least(6, 2) ? "1" : "0"));
+    w.arg(trims());
   };
   trimming_ = true;
   try {

@@ -27,8 +27,12 @@ constexpr std::string_view kDispatched = "d";  // PoolAck
 // Their headers, among nodes of this engine.
 namespace pool_header {
 constexpr std::string_view kEvent = "event";  // to a worker: the pool's event that this stands for
-constexpr std::string_view kSettled =
-    "settled";  // to a node: the worker has acked that event itself
+// To routers and workers: the guard of a dispatch.
+constexpr std::string_view kGuard = "guard";
+// To a router: the worker has acked the pool's event itself.
+constexpr std::string_view kSettled = "settled";
+// To a dispatcher: the worker has released the guard.
+constexpr std::string_view kReleased = "released";
 }  // namespace pool_header
 std::optional<std::string_view> header_of(const pulse_event& event, std::string_view name);
 

@@ -14,7 +14,6 @@ constexpr std::string_view kExists = "job already exists";
 // Of pool_update.lua.
 constexpr std::string_view kEnded = "ended";
 
-constexpr size_t kUpdatesPerRun = 1000;
 constexpr int64_t kMostMoves = 64;  // stops for the sake of others at a time
 constexpr size_t kMostNotifications = 1000;
 constexpr int64_t kFirstPauseMs = 100;
@@ -86,7 +85,7 @@ void PoolWorker::join() {
     id_ = id;
   }
   stream_ = std::move(stream);
-  taken_ = {0, 0};
+  taken_ = dropped_ = {0, 0};
   incarnation_++;
   phase_ = Phase::joining;
   auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
@@ -169,15 +168,19 @@ void PoolWorker::take_event(const pulse_event& event) {
   PoolEnvelope envelope;
   // Once more, as there was no memory for its last line, or the reader was opened anew?
   if (!id_less(taken_, event.id)) {
-    update(Update::What::read, nullptr, id_text(event.id));
+    node_->has_updates();
     return;
   }
   if (!parse_message(payload, &envelope)) {
     malformed();
   } else {
     const auto pool_event = header_of(event, pool_header::kEvent).value_or(std::string_view());
-    RouterEvent from{String(envelope.sender), id_text(event.id), String(pool_event), String()};
+    RouterEvent from;
+    from.node = String(envelope.sender);
+    from.event = id_text(event.id);
+    from.pool_event = String(pool_event);
     if (name == pool_event::kStart) {
+      from.guard = String(header_of(event, pool_header::kGuard).value_or(std::string_view()));
       take_start(envelope.payload, std::move(from));
     } else if (name == pool_event::kStop) {
       take_stop(envelope.payload, std::move(from));
@@ -188,7 +191,7 @@ void PoolWorker::take_event(const pulse_event& event) {
     }
   }
   taken_ = event.id;
-  update(Update::What::read, nullptr, id_text(event.id));
+  node_->has_updates();
 }
 
 void PoolWorker::malformed() {
@@ -204,6 +207,7 @@ void PoolWorker::take_start(std::string_view message, RouterEvent from) {
     return;
   }
   from.dispatcher = String(start.node);
+  from.key = String(start.key);
   auto found = jobs_.find(String(start.key));
   if (found != jobs_.end()) {
     PoolJob& job = *found->second;
@@ -306,11 +310,15 @@ void PoolWorker::pump(PoolJob& job, int64_t now_ms) {
     update(Update::What::take, Ref<PoolJob>::share(&job));
     job.state = State::claiming;
   }
-  if (job.state == State::waiting && now_ms >= job.at_ms &&
-      (start_concurrency_ == 0 || starting_ < start_concurrency_)) {
-    job.ask(target_, PoolJob::Request::start, 0, String());
-    job.state = State::starting;
-    starting_++;
+  if (job.state == State::waiting && now_ms >= job.at_ms) {
+    if (may_start()) {
+      job.ask(target_, PoolJob::Request::start, 0, String());
+      job.state = State::starting;
+      starting_++;
+    } else if (!job.listed_waiting) {
+      waiting_.push_back(Ref<PoolJob>::share(&job));
+      job.listed_waiting = true;
+    }
   }
   if (job.state == State::running && !job.asked() && !job.notifications.empty()) ask_notify(job);
 }
@@ -341,6 +349,35 @@ void PoolWorker::pump_all() {
     }
   }
   for (const Ref<PoolJob>& job : jobs) pump(*job, now);
+}
+
+// Others have started.
+void PoolWorker::pump_waiting(int64_t now_ms) {
+  while (!waiting_.empty() && may_start()) {
+    Ref<PoolJob> job = std::move(waiting_.front());
+    waiting_.pop_front();
+    job->listed_waiting = false;
+    // Of what there is no memory for, and what is to be tried later, the next tick takes care.
+    if (job->state == PoolJob::State::waiting) pump(*job, now_ms);
+  }
+}
+
+// Those that wait for another worker to give them up.
+void PoolWorker::jobs_changed(int64_t now_ms) {
+  Vector<Ref<PoolJob>> held;
+  held.swap(held_);
+  for (const Ref<PoolJob>& job : held) job->listed_held = false;
+  for (const Ref<PoolJob>& job : held) {
+    if (job->state != PoolJob::State::held) continue;
+    pump(*job, now_ms);
+    if (job->state == PoolJob::State::held) list_held(*job);
+  }
+}
+
+void PoolWorker::list_held(PoolJob& job) {
+  if (job.listed_held) return;
+  held_.push_back(Ref<PoolJob>::share(&job));
+  job.listed_held = true;
 }
 
 void PoolWorker::answered(PoolJob& job) noexcept {
@@ -414,8 +451,8 @@ void PoolWorker::start_answered(PoolJob& job, pulse_status status, std::string_v
   }
   starting_--;
   job.answer_done();
-  if (job.state == PoolJob::State::running) rebalance();
-  if (start_concurrency_ != 0) pump_all();
+  if (job.state == PoolJob::State::running) move_if_elsewhere(job);
+  pump_waiting(monotonic_ms());
 }
 
 void PoolWorker::want_stop(PoolJob& job, pulse_stop_reason reason) {
@@ -475,7 +512,7 @@ void PoolWorker::stopped(PoolJob& job) {
       answer_all(&job.starts, "the job was stopped");
       over(job, Update::What::end);
   }
-  if (moving_ < kMostMoves / 2 && phase_ == Phase::running) rebalance();
+  if (unbalanced_ && moving_ < kMostMoves / 2 && phase_ == Phase::running) rebalance();
 }
 
 // It ended by itself.
@@ -524,21 +561,44 @@ void PoolWorker::rebalance() noexcept {
   unbalanced_ = true;
   try {
     move_some();
-    unbalanced_ = false;
   } catch (const std::bad_alloc&) {
   }
 }
 
+// Not all at a time: when some have moved, the next ones follow.
 void PoolWorker::move_some() {
-  if (phase_ != Phase::running || suspect_ || !node_->is_active(std::string_view(id_))) return;
+  if (!may_move()) return;
   Vector<Ref<PoolJob>> moving;
+  bool more = false;
   for (const auto& [key, job] : jobs_) {
-    if (moving_ + static_cast<int64_t>(moving.size()) >= kMostMoves) break;
-    if (job->state != PoolJob::State::running) continue;
-    const std::string_view to = node_->route(std::string_view(key));
-    if (!to.empty() && to != std::string_view(id_)) moving.push_back(job);
+    if (!belongs_elsewhere(*job)) continue;
+    more = moving_ + static_cast<int64_t>(moving.size()) >= kMostMoves;
+    if (more) break;
+    moving.push_back(job);
   }
+  unbalanced_ = more;
   for (const Ref<PoolJob>& job : moving) want_stop(*job, PULSE_STOP_MOVED);
+}
+
+// It has come to run: the workers may be others than when it was sent here.
+void PoolWorker::move_if_elsewhere(PoolJob& job) {
+  if (!belongs_elsewhere(job)) return;
+  if (may_move()) {
+    want_stop(job, PULSE_STOP_MOVED);
+  } else {
+    unbalanced_ = true;
+  }
+}
+
+bool PoolWorker::may_move() const {
+  return phase_ == Phase::running && !suspect_ && moving_ < kMostMoves &&
+         node_->is_active(std::string_view(id_));
+}
+
+bool PoolWorker::belongs_elsewhere(const PoolJob& job) const {
+  if (job.state != PoolJob::State::running) return false;
+  const std::string_view to = node_->route(std::string_view(job.key()));
+  return !to.empty() && to != std::string_view(id_);
 }
 
 // --- what the server is told -----------------------------------------------------------------
@@ -558,6 +618,8 @@ void PoolWorker::answer(const RouterEvent& to, std::string_view error) {
     if (!to.dispatcher.empty()) {
       answer.dispatcher = stream_of(to.dispatcher);
       append_message(PoolAck{std::string_view(to.pool_event), error}, &answer.dispatched);
+      answer.key = to.key;
+      answer.guard = to.guard;
     }
   }
   update(std::move(answer));
@@ -576,81 +638,35 @@ void PoolWorker::update(Update::What what, Ref<PoolJob> job, String text) {
 }
 
 void PoolWorker::update(Update update) {
-  engine().at_end_of_turn(*this);
+  node_->has_updates();
   updates_.push_back(std::move(update));
 }
 
-void PoolWorker::end_of_turn() {
-  if (!sending_ && !updates_.empty() && monotonic_ms() >= retry_ms_) send_updates();
+Ref<UpdateBatch> PoolWorker::next_updates(int64_t now_ms, UpdateRoom* room) {
+  if (sending_ || now_ms < retry_ms_ || !has_updates()) return {};
+  if (!sent_) {
+    auto batch = make_ref<UpdateBatch>(id_, stream_->key(), incarnation_);
+    size_t count = 0;
+    for (; count < updates_.size() && !room->empty(); count++) room->take(updates_[count]);
+    const auto end = updates_.begin() + static_cast<ptrdiff_t>(count);
+    // Together with what has become of these events, or later.
+    if (count == updates_.size() && id_less(dropped_, taken_)) {
+      batch->taken = taken_;
+      batch->unread = id_text(id_after(taken_));
+    }
+    batch->updates.reserve(count);
+    batch->updates.assign(std::make_move_iterator(updates_.begin()), std::make_move_iterator(end));
+    updates_.erase(updates_.begin(), end);
+    sent_ = std::move(batch);
+  } else {
+    for (const Update& update : sent_->updates) room->take(update);
+  }
+  return sent_;
 }
 
-void PoolWorker::send_updates() {
-  using What = Update::What;
-  if (sent_.empty()) {
-    const size_t count = std::min(updates_.size(), kUpdatesPerRun);
-    sent_.reserve(count);
-    sent_.assign(std::make_move_iterator(updates_.begin()),
-                 std::make_move_iterator(updates_.begin() + static_cast<ptrdiff_t>(count)));
-    updates_.erase(updates_.begin(), updates_.begin() + static_cast<ptrdiff_t>(count));
-  }
-  size_t streams = 0, arguments = 2;
-  for (const Update& u : sent_) {
-    arguments += u.what == What::ack                               ? 4
-                 : u.claims() || u.what == What::move              ? 3
-                 : u.what == What::leaving || u.what == What::gone ? 1
-                                                                   : 2;
-    if (u.what == What::ack) streams += 2;
-  }
-  auto format = [this, streams, arguments](CommandWriter& w, bool eval) {
-    static constexpr std::string_view kNames[] = {"own", "take", "end",     "drop", "move",
-                                                  "ack", "read", "leaving", "gone"};
-    const PoolNames& names = node_->names();
-    w.begin_script(scripts::pool_update, eval, 7 + streams, arguments);
-    for (const String* key : {&names.workers, &names.jobs, &names.payloads, &names.worker_keepalive,
-                              &names.cleanup, &names.pool_stream}) {
-      w.arg(std::string_view(*key));
-    }
-    w.arg(std::string_view(stream_->key()));
-    for (const Update& u : sent_) {
-      if (u.what != What::ack) continue;
-      w.arg(std::string_view(u.router));
-      w.arg(std::string_view(u.dispatcher));
-    }
-    w.arg(std::string_view(id_));
-    w.arg(kRouters);
-    for (const Update& u : sent_) {
-      w.arg(kNames[static_cast<size_t>(u.what)]);
-      if (u.job) w.arg(std::string_view(u.job->key()));
-      if (u.claims()) {
-        w.arg(std::string_view(u.job->payload()));
-      }
-      if (u.what == What::move || u.what == What::ack || u.what == What::read) {
-        w.arg(std::string_view(u.text));
-      }
-      if (u.what == What::ack) {
-        w.arg(std::string_view(u.pool_event));
-        w.arg(std::string_view(u.dispatched));
-      }
-    }
-  };
-  auto done = [this, self = Ref<PoolWorker>::share(this), incarnation = incarnation_](
-                  const Error& error, Reply* reply) {
-    if (incarnation != incarnation_) return;
-    sending_ = false;
-    updated(error, reply);
-  };
-  sending_ = true;
-  try {
-    // Sent twice, each of them does what it did before.
-    node_->send(&scripts::pool_update, true, std::move(format), std::move(done));
-  } catch (const std::bad_alloc&) {
-    sending_ = false;
-    throw;
-  }
-}
-
-void PoolWorker::updated(const Error& error, Reply* reply) {
-  if (phase_ == Phase::closed) return;
+void PoolWorker::updated(const UpdateBatch& batch, const Error& error, Reply* reply) {
+  if (batch.incarnation != incarnation_ || phase_ == Phase::closed) return;
+  sending_ = false;
   if (!error.ok()) {
     // The same ones again: what they are about waits for it.
     pause_ms_ = std::min(kMostPauseMs, pause_ms_ == 0 ? kFirstPauseMs : 2 * pause_ms_);
@@ -663,8 +679,9 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
     declared_dead();
     return;
   }
+  const Ref<UpdateBatch> keep = sent_;
   try {
-    for (Update& u : sent_) {
+    for (const Update& u : keep->updates) {
       std::string_view owner;
       if (u.claims()) owner = reply->next().text;
       confirm(u, owner);
@@ -673,12 +690,13 @@ void PoolWorker::updated(const Error& error, Reply* reply) {
     retry_ms_ = monotonic_ms() + kFirstPauseMs;  // all are sent again, and what was done stays
     return;
   }
-  sent_.clear();
-  engine().at_end_of_turn(*this);
+  if (id_less(dropped_, keep->taken)) dropped_ = keep->taken;
+  sent_ = nullptr;
+  if (has_updates()) node_->has_updates();
   finish_phase();
 }
 
-void PoolWorker::confirm(Update& u, std::string_view owner) {
+void PoolWorker::confirm(const Update& u, std::string_view owner) {
   using What = Update::What;
   if (u.what == What::gone) {
     departed_ = true;
@@ -730,6 +748,7 @@ void PoolWorker::claimed(PoolJob& job, std::string_view owner) {
     try_pump(job);
     return;
   }
+  list_held(job);
   job.held_by = String(owner);
   job.state = State::held;
   job.at_ms = std::min(job.patient_until_ms, now + std::clamp(ttl / 20, kLeastHeldMs, kMostHeldMs));
@@ -750,7 +769,7 @@ void PoolWorker::declared_dead() noexcept {
   incarnation_++;
   sending_ = false;
   updates_.clear();
-  sent_.clear();
+  sent_ = nullptr;
   again_.clear();
   close_reader();
   node_->counters.lost_owners.fetch_add(1, std::memory_order_relaxed);
@@ -846,7 +865,7 @@ void PoolWorker::finish_phase() {
     if (node_->takes_part()) join();
   } else if (phase_ == Phase::leaving && jobs_.empty() && again_.empty()) {
     if (departed_ || abandoned_ > 0) {
-      if (abandoned_ == 0 || (updates_.empty() && sent_.empty())) end(Error());
+      if (abandoned_ == 0 || (updates_.empty() && !sent_)) end(Error());
     } else if (!departing_) {
       update(Update::What::gone, nullptr);
       departing_ = true;
@@ -855,7 +874,7 @@ void PoolWorker::finish_phase() {
   }
 }
 
-void PoolWorker::tick(int64_t now_ms) {
+void PoolWorker::tick() {
   Ref<PoolWorker> self = Ref<PoolWorker>::share(this);              // it may end
   if (phase_ == Phase::joining && !joining_) phase_ = Phase::idle;  // that failed
   if (closing_.load(std::memory_order_acquire)) {
@@ -867,7 +886,7 @@ void PoolWorker::tick(int64_t now_ms) {
   } else if (phase_ == Phase::idle && node_->takes_part()) {
     join();
   }
-  if (!sending_ && (!sent_.empty() || !updates_.empty()) && now_ms >= retry_ms_) send_updates();
+  if (has_updates()) node_->has_updates();
   if (phase_ == Phase::running && !reader_) open_reader();
   stop_all();
   pump_all();
@@ -882,15 +901,16 @@ void PoolWorker::end(const Error& error) noexcept {
   closing_.store(true, std::memory_order_release);
   incarnation_++;
   close_reader();
-  engine().forget_hook(*this);
   for (auto& [key, job] : jobs_) {
     job->set_over();
     job->state = PoolJob::State::gone;
   }
   jobs_.clear();
+  held_.clear();
+  waiting_.clear();
   count_jobs();
   updates_.clear();
-  sent_.clear();
+  sent_ = nullptr;
   again_.clear();
   ready_signal_->set(error.ok() ? closed_error() : error);
   closed_notice_->error = error;

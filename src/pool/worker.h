@@ -7,13 +7,13 @@
 #ifndef PULSE_POOL_WORKER_H
 #define PULSE_POOL_WORKER_H
 
-#include "pool/job.h"
+#include "pool/job_update.h"
 #include "pool/node.h"
 #include "streaming/reader.h"
 
 namespace pulseengine {
 
-class PoolWorker final : public RefCounted, TurnHook {
+class PoolWorker final : public RefCounted {
  public:
   // --- any thread -----------------------------------------------------------
   PoolWorker(Ref<PoolNode> node, int64_t start_concurrency, Target target);
@@ -46,7 +46,13 @@ class PoolWorker final : public RefCounted, TurnHook {
   // Another list of active workers.  What there is no memory for is done with the next tick.
   void rebalance() noexcept;
   // The replicas have news, or time has passed.
-  void tick(int64_t now_ms);
+  void tick();
+  // The list of who has which job has changed.
+  void jobs_changed(int64_t now_ms);
+  // What is to be sent to the server, and now; null: nothing.  Takes its share of the room.
+  Ref<UpdateBatch> next_updates(int64_t now_ms, UpdateRoom* room);
+  void set_sending(bool sending) { sending_ = sending; }
+  void updated(const UpdateBatch& batch, const Error& error, Reply* reply);
   // Hands all jobs over, or ends them (SHUTDOWN), and leaves.
   void leave(pulse_stop_reason reason) noexcept;
   // Without waiting for handlers any more.
@@ -62,17 +68,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   void settle(PoolJob& job, PoolJob::Request request, pulse_status status, std::string_view text);
 
  private:
-  struct Update {
-    enum class What : uint8_t { own, take, end, drop, move, ack, read, leaving, gone };
-    What what = What::read;
-    bool claims() const { return what == What::own || what == What::take; }
-    String text;  // move: the event; ack: the answer; read: the id
-    Ref<PoolJob> job;
-    // ack only:
-    String router, dispatcher;  // keys of their streams
-    String pool_event;          // empty: the router did not say
-    String dispatched;          // the answer to the dispatcher
-  };
+  using Update = JobUpdate;
   // A start that came while a job of the same key was ending here.
   struct Again {
     String key, message;
@@ -80,9 +76,6 @@ class PoolWorker final : public RefCounted, TurnHook {
   };
 
   ~PoolWorker() override;
-
-  // TurnHook
-  void end_of_turn() override;
 
   void joined(const Error& error, Reply* reply);
   void open_reader();
@@ -97,8 +90,15 @@ class PoolWorker final : public RefCounted, TurnHook {
   void try_pump(PoolJob& job) noexcept;
   void begin_leaving();
   void move_some();
+  void move_if_elsewhere(PoolJob& job);
+  bool may_move() const;
+  bool has_updates() const { return sent_ || !updates_.empty() || id_less(dropped_, taken_); }
+  bool belongs_elsewhere(const PoolJob& job) const;
   void stop_all();
   void pump_all();
+  void pump_waiting(int64_t now_ms);
+  void list_held(PoolJob& job);
+  bool may_start() const { return start_concurrency_ == 0 || starting_ < start_concurrency_; }
   void start_answered(PoolJob& job, pulse_status status, std::string_view text);
   void want_stop(PoolJob& job, pulse_stop_reason reason);
   void ask_stop(PoolJob& job);
@@ -114,9 +114,7 @@ class PoolWorker final : public RefCounted, TurnHook {
   void answer_all(Vector<RouterEvent>* events, std::string_view error);
   void update(Update::What what, Ref<PoolJob> job, String text = {});
   void update(Update update);
-  void send_updates();
-  void updated(const Error& error, Reply* reply);
-  void confirm(Update& update, std::string_view owner);
+  void confirm(const Update& update, std::string_view owner);
   void claimed(PoolJob& job, std::string_view owner);
   void finish_phase();
   void tell(pulse_event_kind kind, uint64_t count, const Error& error) noexcept;
@@ -137,21 +135,24 @@ class PoolWorker final : public RefCounted, TurnHook {
   bool suspect_ = false;
   bool departing_ = false;   // "gone" is to be sent, or was
   bool departed_ = false;    // and the server has it
-  bool unbalanced_ = false;  // jobs may have to move
+  bool unbalanced_ = false;  // some of the jobs may have to move
   pulse_stop_reason leave_reason_ = PULSE_STOP_MOVED;
   pulse_stop_reason stop_all_ = 0;  // all jobs are to be stopped for this reason
   bool late_ = false;               // handlers are not waited for any more
   Ref<Stream> stream_;
   Ref<Reader> reader_;
-  pulse_event_id taken_{0, 0};  // the last event of the stream
-  uint64_t incarnation_ = 0;    // of the id; what belongs to an earlier one is dropped
+  pulse_event_id taken_{0, 0};    // the last event of the stream that was taken up
+  pulse_event_id dropped_{0, 0};  // up to which the server was told so
+  uint64_t incarnation_ = 0;      // of the id; what belongs to an earlier one is dropped
   HashMap<String, Ref<PoolJob>> jobs_;
   Vector<Again> again_;
-  int64_t starting_ = 0;  // asked and not answered
+  Vector<Ref<PoolJob>> held_;    // those that are, and perhaps some that were
+  Deque<Ref<PoolJob>> waiting_;  // likewise, for others to have started
+  int64_t starting_ = 0;         // asked and not answered
   int64_t moving_ = 0;
   uint64_t handed_over_ = 0, abandoned_ = 0;
   Vector<Update> updates_;  // to be sent
-  Vector<Update> sent_;     // under way
+  Ref<UpdateBatch> sent_;   // under way, or to be sent again
   bool sending_ = false;
   int64_t retry_ms_ = 0;  // not before
   int64_t pause_ms_ = 0;

@@ -763,11 +763,12 @@ bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int
   size_t begun = 0;
   try {
     for (Ref<Command>& command : commands) {
-      *earliest = std::min(*earliest, command->deadline_ms);
-      slots_.push_back({command, queued_bytes_, now, false});
-      queued_bytes_ += command->length;
+      slots_.push_back({nullptr, queued_bytes_, now, false});
       begun++;
+      *earliest = std::min(*earliest, command->deadline_ms);
+      queued_bytes_ += command->length;
       command->sent();
+      slots_.back().command = std::move(command);
     }
     return true;
   } catch (const std::bad_alloc&) {

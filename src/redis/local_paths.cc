@@ -52,7 +52,8 @@ bool default_directory(char (&out)[PATH_MAX], LocalProblem* problem) {
   return fail(problem, ENAMETOOLONG, "is too long", out);
 }
 
-bool make_parents(char* path, LocalProblem* problem) {
+// `what`: is told of one that cannot be created.
+bool make_parents(char* path, const char* what, LocalProblem* problem) {
   for (char* slash = strchr(path + 1, '/'); slash != nullptr; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
     bool made = mkdir(path, 0700) == 0;
@@ -61,7 +62,7 @@ bool make_parents(char* path, LocalProblem* problem) {
       struct stat status;
       // Whatever mkdir says of one that exists (EEXIST, EROFS, EACCES...).
       made = stat(path, &status) == 0;
-      if (!made) fail(problem, failure, "cannot be created", path);
+      if (!made) fail(problem, failure, what, path);
     }
     *slash = '/';
     if (!made) return false;
@@ -93,10 +94,11 @@ bool find_directory(std::string_view wanted, bool create, char (&out)[PATH_MAX],
     path[wanted.size()] = '\0';
   }
   if (create) {
-    if (!make_parents(path, problem)) return false;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-      return fail(problem, errno, "cannot be created", path);
-    }
+    const char* what = wanted.empty()
+                           ? "cannot be created (set XDG_STATE_HOME, or use local:///directory)"
+                           : "cannot be created";
+    if (!make_parents(path, what, problem)) return false;
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) return fail(problem, errno, what, path);
   }
   struct stat status;
   if (realpath(path, out) == nullptr || stat(out, &status) != 0) {

@@ -42,7 +42,14 @@ Error take_openssl_error(std::string_view what) {
   return error;
 }
 
-Error file_error(std::string_view parameter, const String& path) {
+// `content`: what the file should hold.
+Error file_error(std::string_view parameter, const String& path, std::string_view content) {
+  // All that OpenSSL says then is "PEM lib".
+  if (ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_PEM_LIB) {
+    ERR_clear_error();
+    return Error::make(PULSE_ERR_TLS, 0, "TLS: {} {}: no {} that can be read", parameter, path,
+                       content);
+  }
   String what(parameter);
   what.append(" ").append(path);
   return take_openssl_error(what);
@@ -138,19 +145,19 @@ Error TlsContext::load(const Url& url) {
     bool directory = stat(url.ca.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
     if (SSL_CTX_load_verify_locations(ssl_context_, directory ? nullptr : url.ca.c_str(),
                                       directory ? url.ca.c_str() : nullptr) != 1) {
-      return file_error("ca", url.ca);
+      return file_error("ca", url.ca, "certificate");
     }
   } else if (verify_ != Url::Verify::none && SSL_CTX_set_default_verify_paths(ssl_context_) != 1) {
     return take_openssl_error("the system's CA certificates");
   }
   if (url.cert.empty()) return {};
   if (SSL_CTX_use_certificate_chain_file(ssl_context_, url.cert.c_str()) != 1) {
-    return file_error("cert", url.cert);
+    return file_error("cert", url.cert, "certificate");
   }
   const String& key = url.key.empty() ? url.cert : url.key;
   // Fails also when the key is not that of the certificate.
   if (SSL_CTX_use_PrivateKey_file(ssl_context_, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return file_error("key", key);
+    return file_error("key", key, "private key (without passphrase)");
   }
   return {};
 }

@@ -18,9 +18,11 @@ class CommandWriter {
   // Begins a command of `count` arguments, its name included.
   void begin(size_t count) { prefixed('*', count); }
   void arg(std::string_view text) {
-    prefixed('$', text.size());
-    out_.append(text);
-    out_.append("\r\n");
+    char* const begin = out_.reserve(text.size() + kAround);
+    char* at = prefix(begin, '$', text.size());
+    if (!text.empty()) std::memcpy(at, text.data(), text.size());
+    at += text.size();
+    out_.written(static_cast<size_t>(end_line(at) - begin));
   }
   void arg(int64_t number) {
     char text[24];
@@ -69,13 +71,27 @@ class CommandWriter {
     return static_cast<int64_t>(number);
   }
 
+  // "$<length>\r\n" and "\r\n" are shorter.
+  static constexpr size_t kAround = 32;
+
+  static char* end_line(char* at) {
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+  }
+  // Writes the kind, the number and an end of line; returns where they end.
+  static char* prefix(char* at, char kind, size_t number) {
+    *at++ = kind;
+    if (number < 10) {
+      *at++ = static_cast<char>('0' + number);
+    } else {
+      at = std::to_chars(at, at + 20, number).ptr;
+    }
+    return end_line(at);
+  }
   void prefixed(char kind, size_t number) {
-    char text[24];
-    text[0] = kind;
-    auto end = std::to_chars(text + 1, text + sizeof text - 2, number);
-    *end.ptr = '\r';
-    *(end.ptr + 1) = '\n';
-    out_.append(std::string_view(text, static_cast<size_t>(end.ptr + 2 - text)));
+    char* const begin = out_.reserve(kAround);
+    out_.written(static_cast<size_t>(prefix(begin, kind, number) - begin));
   }
 
   OutboxBuffer& out_;

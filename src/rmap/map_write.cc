@@ -198,7 +198,7 @@ Error ReplicatedMap::write(Ref<MapWrite> write, int64_t timeout_ms, Ref<Signal> 
   std::lock_guard<std::mutex> lock(mutex_);
   Error error = engine_->admit(engine_->connection_for(content_), write_bytes_ + write->bytes());
   if (!error.ok()) return error;
-  writes_.reserve(writes_.size() + 1);
+  reserve_one_more(writes_);
   if (writes_.empty()) {
     auto send = [map = Ref<ReplicatedMap>::share(this)] { map->send_writes(); };
     if (!engine_->post_call(std::move(send))) {

@@ -27,6 +27,16 @@ inline bool id_less(const pulse_event_id& a, const pulse_event_id& b) {
 inline bool id_equal(const pulse_event_id& a, const pulse_event_id& b) {
   return a.ms == b.ms && a.seq == b.seq;
 }
+// The id right after, and right before (0-0 has none before).
+inline pulse_event_id id_after(pulse_event_id id) {
+  if (++id.seq == 0) ++id.ms;
+  return id;
+}
+inline pulse_event_id id_before(pulse_event_id id) {
+  if (id.ms == 0 && id.seq == 0) return id;
+  if (id.seq-- == 0) --id.ms;
+  return id;
+}
 // What to send for "after id".  Redis 5 adds one to the sequence number without a carry: behind the
 // greatest one it would begin the millisecond anew.
 inline pulse_event_id sent_position(pulse_event_id id) {

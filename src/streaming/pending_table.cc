@@ -4,11 +4,14 @@
 
 namespace pulseengine {
 
-size_t PendingTable::position_of(const pulse_event_id& id) const {
+size_t PendingTable::position_of(const pulse_event_id& id) {
+  for (size_t at = std::max(looked_, head_), n = 0; n < 2 && at < recent_.size(); at++, n++) {
+    if (id_equal(recent_[at].id, id)) return looked_ = at;
+  }
   auto at = std::lower_bound(
       recent_.begin() + static_cast<ptrdiff_t>(head_), recent_.end(), id,
       [](const PendingEntry& e, const pulse_event_id& wanted) { return id_less(e.id, wanted); });
-  return static_cast<size_t>(at - recent_.begin());
+  return looked_ = static_cast<size_t>(at - recent_.begin());
 }
 
 PendingEntry* PendingTable::find(const pulse_event_id& id) {

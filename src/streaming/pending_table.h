@@ -48,25 +48,15 @@ class PendingTable {
       return id_less(a, b);
     }
   };
-  size_t position_of(const pulse_event_id& id) const;  // first with an id not less, in recent_
+  size_t position_of(const pulse_event_id& id);  // first with an id not less, in recent_
   void tidy() noexcept;
 
   Vector<PendingEntry> recent_;  // ascending; those with State::gone are holes
   size_t head_ = 0;              // consumed
   size_t live_ = 0;              // in recent_
+  size_t looked_ = 0;            // where the last look-up ended: the next one is mostly beside it
   Map<pulse_event_id, PendingEntry, Less> older_;
 };
-
-// The id right after, and right before (0-0 has none before).
-inline pulse_event_id id_after(pulse_event_id id) {
-  if (++id.seq == 0) ++id.ms;
-  return id;
-}
-inline pulse_event_id id_before(pulse_event_id id) {
-  if (id.ms == 0 && id.seq == 0) return id;
-  if (id.seq-- == 0) --id.ms;
-  return id;
-}
 
 }  // namespace pulseengine
 

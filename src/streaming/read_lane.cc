@@ -15,7 +15,7 @@ constexpr int64_t kMaxUnblockDelayMs = 64;
 ReadLane::ReadLane(Engine& engine, const Ref<CreditBell>& bell) : engine_(engine), bell_(bell) {
   connection_ = engine.router().new_read_connection({}, this);
   retry_timer_.open(
-      engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
+      engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->retry(); }, this);
   unblock_timer_.open(
       engine.loop(), [](void* lane) { static_cast<ReadLane*>(lane)->wake(); }, this);
 }
@@ -41,13 +41,23 @@ void LaneTrack::leave() noexcept {
 // --- who reads -----------------------------------------------------------
 
 void ReadLane::add(Ref<LaneMember> member) {
-  members_.push_back(std::move(member));
+  if (members_.size() == members_.capacity()) {
+    const size_t room = 2 * members_.size() + 1;
+    // A member may come in once more while it is looked at.
+    to_look_.reserve(2 * room);
+    working_.reserve(room);
+    unannounced_.reserve(room);
+    members_.reserve(room);
+  }
+  if (member->group != nullptr) group_count_++;
   member_count_++;
-  wake();
+  members_.push_back(std::move(member));
+  wake(*members_.back());
 }
 
 void ReadLane::remove(LaneMember& member) noexcept {
   if (member.gone()) return;
+  if (member.group != nullptr) group_count_--;
   member.cursor = nullptr;
   member.group = nullptr;
   member_count_--;
@@ -60,9 +70,11 @@ void ReadLane::remove(LaneMember& member) noexcept {
 void ReadLane::purge() noexcept {
   if (!purge_) return;
   purge_ = false;
-  members_.erase(std::remove_if(members_.begin(), members_.end(),
-                                [](const Ref<LaneMember>& m) { return m->gone(); }),
-                 members_.end());
+  for (Vector<Ref<LaneMember>>* list : {&to_look_, &working_, &unannounced_, &members_}) {
+    list->erase(std::remove_if(list->begin(), list->end(),
+                               [](const Ref<LaneMember>& m) { return m->gone(); }),
+                list->end());
+  }
   for (auto at = feeds_.begin(); at != feeds_.end();) {
     at = at->second->tracks.empty() ? feeds_.erase(at) : std::next(at);
   }
@@ -84,6 +96,7 @@ void ReadLane::sync(LaneMember& member) {
       if (readers.size() == readers.capacity()) readers.reserve(2 * readers.size() + 1);
       auto track = make_ref<LaneTrack>(&member, feeds_.find(key)->second, index);
       at = member.tracks.emplace(index, std::move(track)).first;
+      member.behind = true;
       readers.push_back(at->second.get());
     }
     at->second->seen = serial;
@@ -121,18 +134,63 @@ void ReadLane::wake() noexcept {
   engine_.want_turn();
 }
 
+void ReadLane::wake(LaneMember& member) noexcept {
+  want_look(member);
+  wake();
+}
+
+void ReadLane::wake_starved() noexcept {
+  for (const Ref<LaneMember>& member : members_) {
+    if (member->room == 0) want_look(*member);
+  }
+  if (!to_look_.empty()) wake();
+}
+
+void ReadLane::want_look(LaneMember& member) noexcept {
+  if (member.to_look || member.gone()) return;
+  member.to_look = true;
+  to_look_.push_back(Ref<LaneMember>::share(&member));
+}
+
 void ReadLane::flush() noexcept {
   if (!connection_ || !dirty_) return;
   try {
     look();
   } catch (const std::bad_alloc&) {
-    retry_in(kOutOfMemoryPauseMs);
+    forget_lists();
+    look_at_all_ = true;
+    retry_at(monotonic_ms() + kOutOfMemoryPauseMs);
   }
 }
 
-void ReadLane::retry_in(int64_t ms) noexcept {
-  // An earlier look does no harm: it starts the timer anew for what is left.
-  retry_timer_.start(std::max<int64_t>(ms, 1));
+// Where a look was cut short the lists say nothing: some members in them had their turn already.
+void ReadLane::forget_lists() noexcept {
+  to_look_.clear();
+  working_.clear();
+  unannounced_.clear();
+  for (const Ref<LaneMember>& member : members_) {
+    member->to_look = member->working = member->unannounced = false;
+  }
+}
+
+void ReadLane::retry_at(int64_t ms) noexcept {
+  next_retry_ms_ = std::min(next_retry_ms_, ms);
+  retry_timer_.start(std::max<int64_t>(next_retry_ms_ - monotonic_ms(), 1));
+}
+
+void ReadLane::retry() noexcept {
+  const int64_t now = monotonic_ms();
+  int64_t next = kNever;
+  for (const Ref<LaneMember>& member : members_) {
+    if (member->retry_at > now) next = std::min(next, member->retry_at);
+    for (const auto& [index, track] : member->tracks) {
+      if (track->retry_at > now) next = std::min(next, track->retry_at);
+    }
+  }
+  next_retry_ms_ = kNever;
+  if (next != kNever) retry_at(next);
+  look_at_all_ = true;
+  wake();
 }
 
 void ReadLane::look() {
@@ -144,111 +202,144 @@ void ReadLane::look() {
     for (size_t i = 0; i < members_.size(); i++) settle_quiesce(*Ref<LaneMember>(members_[i]));
     return;
   }
-  refresh_members();
+  look_at_members();
   if (in_flight_ == 0) {
     begin_round();
-  } else if (blocked_ != nullptr && needs_change()) {
+  } else if (blocked_ != nullptr && change_wanted_) {
     unblock();
   }
 }
 
-// Asks all members what they want.  They may join and leave meanwhile.
-void ReadLane::refresh_members() {
-  for (size_t i = 0; i < members_.size(); i++) {
-    Ref<LaneMember> member = members_[i];
-    if (member->gone()) continue;
-    if (!member->greeted) {
-      if (member->cursor != nullptr) {
-        member->cursor->lane_ready();
-      } else {
-        member->group->lane_ready();
-      }
-      member->greeted = true;
+// Asks members what they want.  They may join and leave meanwhile; what happens to them meanwhile
+// is for the next turn.
+void ReadLane::look_at_members() {
+  if (std::exchange(look_at_all_, false)) {
+    for (const Ref<LaneMember>& member : members_) want_look(*member);
+  }
+  const size_t count = to_look_.size();
+  const int64_t now = monotonic_ms();
+  for (size_t i = 0; i < count; i++) {
+    Ref<LaneMember> member = to_look_[i];
+    member->to_look = false;
+    look_at(*member);
+    if (blocked_ != nullptr && !member->gone() && needs_change(*member, now)) change_wanted_ = true;
+  }
+  to_look_.erase(to_look_.begin(), to_look_.begin() + static_cast<ptrdiff_t>(count));
+}
+
+void ReadLane::look_at(LaneMember& member) {
+  if (member.gone()) return;
+  if (!member.greeted) {
+    if (member.cursor != nullptr) {
+      member.cursor->lane_ready();
+    } else {
+      member.group->lane_ready();
     }
-    if (!member->gone() && !member->read_out) settle_quiesce(*member);
-    if (member->gone()) continue;
-    member->room = member->cursor != nullptr ? member->cursor->wanted() : member->group->wanted();
-    if (member->room > 0 && member->dirty) {
-      sync(*member);
-      member->dirty = false;
-    }
+    member.greeted = true;
+  }
+  if (!member.gone() && !member.read_out) settle_quiesce(member);
+  if (member.gone()) return;
+  member.room = member.cursor != nullptr ? member.cursor->wanted() : member.group->wanted();
+  if (member.room == 0) return;
+  if (member.dirty) {
+    sync(member);
+    member.dirty = false;
+  }
+  const bool work = member.cursor != nullptr ? member.behind : member.has_news && !member.read_out;
+  if (work && !std::exchange(member.working, true)) {
+    working_.push_back(Ref<LaneMember>::share(&member));
+  }
+  if (member.cursor != nullptr && !member.announced && !std::exchange(member.unannounced, true)) {
+    unannounced_.push_back(Ref<LaneMember>::share(&member));
   }
 }
 
-// Whether the read that blocks keeps somebody from what he wants.
-bool ReadLane::needs_change() const {
-  const int64_t now = monotonic_ms();
-  for (const Ref<LaneMember>& member : members_) {
-    if (member->gone()) continue;
-    if (member->quiesce && member->read_out) return true;
-    if (member->room == 0 || member->retry_at > now) continue;
-    // Of a sink alone on its lane the streams count; elsewhere it is read when it has news.
-    if (member->group != nullptr && !member->read_out && member->has_news) return true;
-    for (const auto& [index, track] : member->tracks) {
-      if (track->retry_at > now) continue;
-      if (track->round != round_ || (member->cursor != nullptr && track->behind)) return true;
-    }
-  }
-  return false;
+// Whether the read that blocks keeps the member from what it wants.
+bool ReadLane::needs_change(const LaneMember& member, int64_t now) const {
+  if (member.quiesce && member.read_out) return true;
+  if (member.room == 0 || member.retry_at > now) return false;
+  // Of a sink alone on its lane the streams count; elsewhere it is read when it has news.
+  if (member.group != nullptr && !member.read_out && member.has_news) return true;
+  // A read of a few streams ends soon anyway: then all others are asked.
+  if (blocked_hot_) return member.unannounced || (member.cursor != nullptr && member.behind);
+  return std::any_of(member.tracks.begin(), member.tracks.end(), [&](const auto& entry) {
+    const LaneTrack& track = *entry.second;
+    return track.retry_at <= now &&
+           (track.round != round_ || (member.cursor != nullptr && track.behind));
+  });
 }
 
 void ReadLane::begin_round() {
   const int64_t now = monotonic_ms();
   if (paused_until_ > now) {
-    retry_in(paused_until_ - now);
+    retry_at(paused_until_);
     return;
   }
   round_++;
-  if (dedicated()) {
+  change_wanted_ = false;
+  if (dedicated(now)) {
     LaneMember& member = *members_.front();
-    if (member.retry_at > now) {
-      retry_in(member.retry_at - now);
-    } else {
-      begin_group(member, true);
-    }
+    member.working = false;
+    working_.clear();
+    if (member.retry_at <= now) begin_group(member, true);
     return;
   }
+  const bool busy = begin_work(now);
+  announce(false);
+  const bool hot = hot_will_do(now);
+  if (hot && collect_hot(now)) {
+    union_block_ms_ = std::min(union_block_ms_, all_due_ms_ - now);
+    begin_union(!busy, true);
+  } else if ((!hot || !busy) && collect_union(now)) {
+    // While others have events it only looks: to wait on all streams costs the server as much
+    // again.
+    begin_union(!busy && !std::exchange(hot_came_, false), false);
+  }
+  announce(true);
+}
+
+// Reads for those that need not wait.  True if there were any.
+bool ReadLane::begin_work(int64_t now) {
   // So much is asked for in one go; who gets no turn is first in the next round.
   size_t budget = 16384;
+  size_t at = 0;
   bool busy = false;
-  const size_t count = members_.size();
-  const size_t first = first_member_;
-  first_member_ = 0;
-  for (size_t i = 0; i < count; i++) {
-    const size_t at = (first + i) % count;
-    Ref<LaneMember> member = members_[at];
-    if (member->gone() || member->room == 0 || member->retry_at > now) continue;
-    if (budget == 0) {
-      first_member_ = at;
-      dirty_ = true;
-      busy = true;
-      break;
-    }
-    if (member->cursor != nullptr) {
-      busy |= begin_behind(*member, now, &budget);
-    } else if (member->has_news) {
-      if (!begin_group(*member, false)) continue;
-      budget -= std::min(budget, member->room);
+  for (; at < working_.size() && budget > 0; at++) {
+    LaneMember& member = *working_[at];
+    member.working = false;
+    if (member.gone() || member.retry_at > now) continue;
+    // Less perhaps than when it was looked at.
+    member.room = member.cursor != nullptr ? member.cursor->wanted() : member.group->wanted();
+    if (member.room == 0) continue;
+    if (member.cursor != nullptr) {
+      busy |= begin_behind(member, now, &budget);
+    } else if (member.has_news && begin_group(member, false)) {
+      budget -= std::min(budget, member.room);
       busy = true;
     }
   }
-  if (collect_union(now)) begin_union(!busy);
-  int64_t earliest = kNever;
-  for (const Ref<LaneMember>& member : members_) {
-    if (member->gone() || member->room == 0) continue;
-    if (member->retry_at > now) earliest = std::min(earliest, member->retry_at);
-    for (const auto& [index, track] : member->tracks) {
-      if (track->retry_at > now) earliest = std::min(earliest, track->retry_at);
+  working_.erase(working_.begin(), working_.begin() + static_cast<ptrdiff_t>(at));
+  if (working_.empty()) return busy;
+  dirty_ = true;
+  return true;
+}
+
+// Tells readers that their reads are out: those whose streams were all read without blocking, or,
+// once that over all streams is out too, everybody but those that had no turn.
+void ReadLane::announce(bool all) {
+  size_t kept = 0;
+  for (size_t i = 0; i < unannounced_.size(); i++) {
+    Ref<LaneMember> member = unannounced_[i];
+    if (member->working || (!all && member->whole_round != round_)) {
+      unannounced_[kept++] = std::move(member);
+      continue;
     }
-  }
-  if (earliest != kNever) retry_in(earliest - now);
-  if (first_member_ != 0) return;
-  for (size_t i = 0; i < members_.size(); i++) {
-    Ref<LaneMember> member = members_[i];
+    member->unannounced = false;
     if (member->cursor == nullptr || member->room == 0 || member->announced) continue;
     member->announced = true;
     member->cursor->reading();
   }
+  unannounced_.resize(kept);
 }
 
 bool ReadLane::ended(LaneCommand& command) {
@@ -337,9 +428,10 @@ void ReadLane::connection_ready(Connection&) {
   for (const Ref<LaneMember>& member : members_) {
     member->greeted = false;
     member->dirty = true;
-    member->has_news = true;
+    member->look_everywhere();
     member->retry_at = 0;
   }
+  look_at_all_ = true;
   wake();
 }
 

@@ -56,6 +56,7 @@ class ReadLane::CursorRead final : public LaneCommand {
   size_t count = 1;
   int64_t block_ms = -1;  // negative: without BLOCK
   bool united = false;    // of all readers that are not behind, and of waiting sinks
+  bool hot = false;       // only the streams that had events lately
 
   void format(CommandWriter& writer) override {
     writer.begin(4 + (block_ms >= 0 ? 2 : 0) + 2 * parts.size());
@@ -68,7 +69,7 @@ class ReadLane::CursorRead final : public LaneCommand {
     }
     writer.arg("STREAMS");
     if (united) {
-      writer.raw(lane_->union_keys_);
+      writer.raw(lane_->union_keys_[hot ? 1 : 0].text);
     } else {
       for (const Part& part : parts) writer.arg(std::string_view(part.feed->key));
     }

@@ -10,6 +10,21 @@ constexpr size_t kMaxStreamsPerRead = 1000;  // of one reader that is behind
 constexpr int64_t kFirstBackoffMs = 100;
 constexpr int64_t kMaxBackoffMs = 5000;
 constexpr int64_t kLookAroundMs = 1000;
+// From so many streams on those that had events lately are asked by themselves, as long as they are
+// at most a quarter.
+constexpr size_t kManyStreams = 64;
+constexpr size_t kHotShare = 4;
+// A read of all follows the one before after such a pause at the earliest, or two of them after
+// twice as long: to ask for a stream takes the server one to three microseconds, on all lanes
+// together, so that it takes a small part of its time however often events end it.  Where events
+// are rarer than that nothing waits.
+constexpr int64_t kLeastPauseMs = 5, kMostPauseMs = 250;
+constexpr int64_t kStreamsPerPauseMs = 40;
+// So long a stream counts among those that had events lately: longer than the others wait, or who
+// waits for an answer to come that way would find it forgotten.
+constexpr int64_t kHotMs = 1000;
+// So many look for themselves at a time, in turn.
+constexpr size_t kLooksAtATime = 256;
 
 // Errors that say nothing of a single stream.
 bool concerns_everybody(const Error& error) {
@@ -36,7 +51,11 @@ bool ReadLane::begin_behind(LaneMember& member, int64_t now, size_t* budget) {
     if (!track->behind || track->retry_at > now) continue;
     (track->single ? alone : together).push_back(track.get());
   }
-  if (together.empty() && alone.empty()) return false;
+  if (together.empty() && alone.empty()) {
+    member.behind = std::any_of(member.tracks.begin(), member.tracks.end(),
+                                [](const auto& entry) { return entry.second->behind; });
+    return false;
+  }
   // Not always the same streams first: those at the front could use up the room for ever.
   if (!together.empty()) {
     std::rotate(together.begin(), together.begin() + member.rotation++ % together.size(),
@@ -44,6 +63,7 @@ bool ReadLane::begin_behind(LaneMember& member, int64_t now, size_t* budget) {
     if (together.size() > kMaxStreamsPerRead) together.resize(kMaxStreamsPerRead);
   }
   const size_t streams = together.size() + alone.size();
+  if (streams == member.tracks.size()) member.whole_round = round_;
   const size_t count = limited(std::max<size_t>(1, member.room / streams));
   auto read = [&](LaneTrack* const* tracks, size_t n) {
     auto command = make_ref<CursorRead>(*this);
@@ -74,64 +94,110 @@ void ReadLane::begin_check(LaneTrack& track) {
 // Lists the streams of all members that have nothing else to do than to wait.
 bool ReadLane::collect_union(int64_t now) {
   union_parts_.clear();
+  for (const auto& [key, feed] : feeds_) join_union(feed, now);
+  return complete_union(false);
+}
+
+// Whether the streams are many, and few of them have events.
+bool ReadLane::few_are_hot(int64_t now) {
+  hot_.erase(std::remove_if(hot_.begin(), hot_.end(),
+                            [&](const Ref<LaneFeed>& feed) {
+                              feed->hot = !feed->tracks.empty() && now - feed->news_ms < kHotMs;
+                              return !feed->hot;
+                            }),
+             hot_.end());
+  return feeds_.size() >= kManyStreams && hot_.size() <= feeds_.size() / kHotShare;
+}
+
+// Whether the next read need not ask all streams.
+bool ReadLane::hot_will_do(int64_t now) {
+  return now < all_due_ms_ && unannounced_.empty() && few_are_hot(now);
+}
+
+bool ReadLane::collect_hot(int64_t now) {
+  union_parts_.clear();
+  for (const Ref<LaneFeed>& feed : hot_) join_union(feed, now);
+  return complete_union(true);
+}
+
+void ReadLane::join_union(const Ref<LaneFeed>& feed, int64_t now) {
+  Part part;
+  bool wanted = false;
+  for (LaneTrack* track : feed->tracks) {
+    LaneMember& member = *track->member;
+    if (member.room == 0 || track->retry_at > now || member.retry_at > now) continue;
+    if (member.cursor != nullptr) {
+      if (track->behind) continue;
+      member.room = member.cursor->wanted();  // less perhaps than when it was looked at
+      if (member.room == 0) continue;
+    } else {
+      if (member.has_news || member.read_out) continue;
+      if (!track->tip_known) {
+        if (!wanted) part.newest = true;
+        wanted = true;
+        track->round = round_;
+        continue;
+      }
+    }
+    if (!wanted || part.newest || id_less(track->after, part.after)) part.after = track->after;
+    part.newest = false;
+    wanted = true;
+    track->round = round_;
+  }
+  if (!wanted) return;
+  part.feed = feed;
+  union_parts_.push_back(std::move(part));
+}
+
+// How much is read, and how long it may take; the keys as text.
+bool ReadLane::complete_union(bool hot) {
+  if (union_parts_.empty()) return false;
   union_block_ms_ = kNever;
   union_count_ = 1;
-  for (const auto& [key, feed] : feeds_) {
-    Part part;
-    bool wanted = false;
-    for (LaneTrack* track : feed->tracks) {
-      LaneMember& member = *track->member;
-      if (member.room == 0 || track->retry_at > now || member.retry_at > now) continue;
-      if (member.cursor != nullptr) {
-        if (track->behind) continue;
-        union_count_ = std::max(union_count_, member.room);
-        union_block_ms_ = std::min(union_block_ms_, member.cursor->block_ms());
-      } else {
-        if (member.has_news || member.read_out) continue;
-        union_block_ms_ = std::min(union_block_ms_, member.group->block_ms());
-        if (!track->tip_known) {
-          if (!wanted) part.newest = true;
-          wanted = true;
-          track->round = round_;
-          continue;
-        }
-      }
-      if (!wanted || part.newest || id_less(track->after, part.after)) part.after = track->after;
-      part.newest = false;
-      wanted = true;
-      track->round = round_;
+  for (const Part& part : union_parts_) {
+    for (const LaneTrack* track : part.feed->tracks) {
+      if (track->round != round_) continue;
+      const LaneMember& member = *track->member;
+      if (member.cursor != nullptr) union_count_ = std::max(union_count_, member.room);
+      union_block_ms_ =
+          std::min(union_block_ms_,
+                   member.cursor != nullptr ? member.cursor->block_ms() : member.group->block_ms());
     }
-    if (!wanted) continue;
-    part.feed = feed;
-    union_parts_.push_back(std::move(part));
   }
-  if (union_parts_.empty()) return false;
   union_count_ = limited(std::max<size_t>(1, union_count_ / last_streams_));
-  bool same = std::equal(
-      union_parts_.begin(), union_parts_.end(), union_feeds_.begin(), union_feeds_.end(),
+  UnionKeys& keys = union_keys_[hot ? 1 : 0];
+  const bool same = std::equal(
+      union_parts_.begin(), union_parts_.end(), keys.feeds.begin(), keys.feeds.end(),
       [](const Part& part, const Ref<LaneFeed>& feed) { return part.feed.get() == feed.get(); });
-  if (!same) {
-    union_feeds_.clear();
-    union_keys_.clear();
-    for (const Part& part : union_parts_) {
-      char length[32];
-      auto end = fmt::format_to(length, "${}\r\n", part.feed->key.size());
-      union_keys_.append(length, static_cast<size_t>(end - length));
-      union_keys_.append(part.feed->key).append("\r\n");
-    }
-    for (const Part& part : union_parts_) union_feeds_.push_back(part.feed);
+  if (same) return true;
+  keys.feeds.clear();
+  keys.text.clear();
+  for (const Part& part : union_parts_) {
+    char length[32];
+    auto end = fmt::format_to(length, "${}\r\n", part.feed->key.size());
+    keys.text.append(length, static_cast<size_t>(end - length));
+    keys.text.append(part.feed->key).append("\r\n");
   }
+  for (const Part& part : union_parts_) keys.feeds.push_back(part.feed);
   return true;
 }
 
-void ReadLane::begin_union(bool blocking) {
+void ReadLane::begin_union(bool blocking, bool hot) {
   for (const Part& part : union_parts_) {
     for (LaneTrack* track : part.feed->tracks) {
       if (track->check && track->round == round_) begin_check(*track);
     }
   }
+  if (!hot) {
+    const auto streams = static_cast<int64_t>(ReadLanes::of(engine_).stream_count());
+    const int64_t pause = std::clamp(streams / kStreamsPerPauseMs, kLeastPauseMs, kMostPauseMs);
+    const int64_t now = monotonic_ms();
+    // No debts from times in which most streams had events and all were asked without a pause.
+    all_due_ms_ = std::min(std::max(all_due_ms_ + pause, now), now + pause);
+  }
   auto command = make_ref<CursorRead>(*this);
   command->united = true;
+  command->hot = hot;
   command->count = union_count_;
   command->block_ms = blocking ? union_block_ms_ : -1;
   command->deadline_ms = reply_deadline(blocking ? union_block_ms_ : 0);
@@ -141,6 +207,26 @@ void ReadLane::begin_union(bool blocking) {
   LaneCommand* raw = command.get();
   submit(std::move(command));
   if (blocking) blocked_ = raw;
+  blocked_hot_ = blocking && hot;
+}
+
+void ReadLane::had_news(const Ref<LaneFeed>& feed) noexcept {
+  if (feeds_.size() < kManyStreams) return;
+  feed->news_ms = monotonic_ms();
+  if (feed->hot) return;
+  try {
+    hot_.push_back(feed);
+    feed->hot = true;
+  } catch (const std::bad_alloc&) {
+    // It is asked with all others.
+  }
+}
+
+void ReadLane::fall_behind(LaneTrack& track) noexcept {
+  track.behind = true;
+  if (track.member == nullptr) return;
+  track.member->behind = true;
+  want_look(*track.member);
 }
 
 void ReadLane::checked(Check& check, Reply* reply, const Error& error) {
@@ -153,7 +239,8 @@ void ReadLane::checked(Check& check, Reply* reply, const Error& error) {
   if (unanswered || refused) {
     // Asked anew, and read anew after that: it has to come before what is read.
     if (refused) track.question = StreamQuestion::info;
-    track.check = track.behind = true;
+    track.check = true;
+    fall_behind(track);
     return;
   }
   try {
@@ -171,7 +258,7 @@ void ReadLane::refresh(LaneTrack& track) {
   CursorReads::Want want;
   if (track.member == nullptr || !track.member->cursor->want(track.index, &want)) return;
   // A cursor that went back needs another read than the one that may be out.
-  if (id_less(want.after, track.after)) track.behind = true;
+  if (id_less(want.after, track.after)) fall_behind(track);
   track.after = want.after;
   track.check = want.check;
 }
@@ -179,8 +266,9 @@ void ReadLane::refresh(LaneTrack& track) {
 void ReadLane::give(LaneTrack& track, const Part& part, const Reply& entries, size_t count,
                     bool full) {
   if (track.member == nullptr || track.member->cursor == nullptr) return;
+  want_look(*track.member);
   if (track.checking) {
-    track.behind = true;
+    fall_behind(track);
     return;
   }
   bool took_all = false;
@@ -191,7 +279,7 @@ void ReadLane::give(LaneTrack& track, const Part& part, const Reply& entries, si
     // Nothing was taken that was not delivered: it is read again.
     paused_until_ = monotonic_ms() + 10;
   }
-  track.behind = !took_all || full;
+  if (!took_all || full) fall_behind(track);
   refresh(track);
 }
 
@@ -203,6 +291,7 @@ void ReadLane::cursor_replied(CursorRead& read, Reply& reply) {
     part.track->behind = false;
     part.track->single = false;
     part.track->retry_at = part.track->backoff_ms = 0;
+    if (part.track->member != nullptr) want_look(*part.track->member);
   }
   if (read.united) look_around();
   const ReplyNode head = reply.next();
@@ -211,6 +300,7 @@ void ReadLane::cursor_replied(CursorRead& read, Reply& reply) {
     return;
   }
   if (read.united) last_streams_ = head.elements();
+  if (read.hot) hot_came_ = true;
   // The reply names the streams that have something, in the order in which they were asked for.
   size_t at = 0;
   for (size_t i = 0; i < head.elements(); i++) {
@@ -219,6 +309,7 @@ void ReadLane::cursor_replied(CursorRead& read, Reply& reply) {
     while (at < read.parts.size() && read.parts[at].feed->key != key) at++;
     if (at == read.parts.size()) return;
     const Part& part = read.parts[at++];
+    had_news(part.feed);
     const Reply entries = reply;
     const bool full = reply.peek().elements() >= read.count;
     reply.skip();
@@ -230,22 +321,33 @@ void ReadLane::cursor_replied(CursorRead& read, Reply& reply) {
     for (size_t t = 0; t < part.feed->tracks.size(); t++) {
       Ref<LaneTrack> track = Ref<LaneTrack>::share(part.feed->tracks[t]);
       if (track->member->group != nullptr) {
-        track->member->has_news = true;
+        track->news = track->member->has_news = true;
+        want_look(*track->member);
       } else if (!track->behind && !id_less(track->after, part.after)) {
         give(*track, part, entries, read.count, false);
       } else {
-        track->behind = true;
+        fall_behind(*track);
       }
     }
   }
 }
 
-void ReadLane::nothing_came(CursorRead& read) {
-  if (!read.united || read.block_ms < 0 || woken_) return;
-  for (size_t i = 0; i < members_.size(); i++) {
-    Ref<LaneMember> member = members_[i];
-    member->has_news = true;  // sinks of a shared lane look for themselves now and then
+// Calls look(member) for some, which may leave meanwhile; *next: whose turn it is.
+template <class Look>
+void ReadLane::for_some(size_t* next, Look look) {
+  for (size_t i = 0; i < std::min(members_.size(), kLooksAtATime); i++) {
+    Ref<LaneMember> member = members_[(*next)++ % members_.size()];
+    look(*member);
   }
+}
+
+// Sinks of a shared lane look for themselves now and then.
+void ReadLane::nothing_came(CursorRead& read) {
+  if (!read.united || read.hot || read.block_ms < 0 || woken_) return;
+  for_some(&next_sink_, [this](LaneMember& member) {
+    member.look_everywhere();
+    want_look(member);
+  });
 }
 
 // A stream that is made anew with lower ids (FLUSHALL and explicit ids, a server whose clock went
@@ -256,10 +358,9 @@ void ReadLane::look_around() {
   const int64_t now = monotonic_ms();
   if (now < look_around_at_) return;
   look_around_at_ = now + kLookAroundMs;
-  for (size_t i = 0; i < members_.size(); i++) {
-    Ref<LaneMember> member = members_[i];
-    if (member->cursor != nullptr && member->room > 0) member->cursor->look_around();
-  }
+  for_some(&next_reader_, [](LaneMember& member) {
+    if (member.cursor != nullptr && member.room > 0) member.cursor->look_around();
+  });
 }
 
 void ReadLane::cursor_failed(CursorRead& read, const Error& error) {
@@ -275,12 +376,13 @@ void ReadLane::cursor_failed(CursorRead& read, const Error& error) {
     for (const Part& part : read.parts) {
       if (part.track) {
         part.track->single = true;
+        if (part.track->member != nullptr) want_look(*part.track->member);
         continue;
       }
       for (LaneTrack* track : part.feed->tracks) {
-        track->behind = true;
+        fall_behind(*track);
         track->single = true;
-        if (track->member->group != nullptr) track->member->has_news = true;
+        if (track->member->group != nullptr) track->member->look_everywhere();
       }
     }
     return;
@@ -290,6 +392,7 @@ void ReadLane::cursor_failed(CursorRead& read, const Error& error) {
   track.backoff_ms =
       track.backoff_ms == 0 ? kFirstBackoffMs : std::min(track.backoff_ms * 2, kMaxBackoffMs);
   track.retry_at = monotonic_ms() + track.backoff_ms;
+  retry_at(track.retry_at);
   track.member->cursor->read_failed(track.index, error);
 }
 

@@ -12,28 +12,31 @@ constexpr size_t kMaxShare = 16;
 
 }  // namespace
 
-// A sink that is alone on its lane blocks with its own XREADGROUP.
-bool ReadLane::dedicated() const {
-  return members_.size() == 1 && members_.front()->group != nullptr;
+// A sink that is alone on its lane blocks with its own XREADGROUP, unless it has so many quiet
+// streams that naming them all costs more than asking first which have news.
+bool ReadLane::dedicated(int64_t now) {
+  return members_.size() == 1 && members_.front()->group != nullptr && !few_are_hot(now);
 }
 
 // False if there is nothing to read: its streams are not joined (any more).
 bool ReadLane::begin_group(LaneMember& member, bool blocking) {
   if (member.room == 0 || member.gone()) return false;
-  if (member.tracks.empty()) {
-    member.has_news = false;
-    return false;
-  }
   auto command = make_ref<GroupRead>(*this, member);
   command->tracks.reserve(member.tracks.size());
   for (const auto& [index, track] : member.tracks) {
-    if (!blocking) {
+    if (!blocking && !member.everywhere && !track->news) continue;
+    track->tip_asked = !blocking && (member.everywhere || track->tip_wanted);
+    if (track->tip_asked) {
       auto tip = make_ref<Tip>(*this, *track);
       tip->eval = tip->by_text = std::exchange(track->tip_by_text, false);
       submit(std::move(tip));
     }
     command->tracks.push_back(track);
     track->round = round_;
+  }
+  if (command->tracks.empty()) {
+    member.has_news = false;
+    return false;
   }
   const size_t share = std::min(command->tracks.size(), kMaxShare);
   command->count = limited(std::max<size_t>(1, member.room / share));
@@ -44,7 +47,7 @@ bool ReadLane::begin_group(LaneMember& member, bool blocking) {
   submit(std::move(command));
   member.read_out = true;
   // Should it go on on a shared lane, its tips are out of date: it looks for itself first.
-  member.has_news = blocking;
+  member.has_news = member.everywhere = blocking;
   if (blocking) {
     woken_ = false;
     blocked_ = raw;
@@ -61,8 +64,9 @@ void ReadLane::tip_replied(Tip& tip, Reply* reply) {
   if (tip.eval && !tip.by_text && track.member != nullptr) {
     // The server had forgotten the script: the answer is of a time after the read that it was to
     // precede.  Both once more, and this time it cannot happen.
-    track.tip_by_text = true;
-    track.member->has_news = true;
+    track.tip_by_text = track.tip_wanted = true;
+    track.news = track.member->has_news = true;
+    want_look(*track.member);
   }
 }
 
@@ -70,40 +74,71 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
   if (!ended(read)) return;
   count_worked();
   LaneMember& member = *read.member;
+  want_look(member);
   member.read_out = false;
   member.retry_at = member.backoff_ms = 0;
+  const bool shared = read.block_ms < 0;
   const ReplyNode head = reply.next();
   size_t at = 0;
   for (size_t i = 0; i < head.elements(); i++) {
     if (reply.next().elements() != 2) break;
     const std::string_view key = reply.next().text;
-    while (at < read.tracks.size() && read.tracks[at]->feed->key != key) at++;
+    for (; at < read.tracks.size() && read.tracks[at]->feed->key != key; at++) {
+      if (shared) found_nothing(*read.tracks[at]);
+    }
     if (at == read.tracks.size()) break;
+    LaneTrack& track = *read.tracks[at++];
+    had_news(track.feed);
     Reply entries = reply;
-    if (reply.peek().elements() >= read.count) member.has_news = true;
+    const bool full = reply.peek().elements() >= read.count;
     reply.skip();
+    if (shared) found(track, entries, full);
     if (member.group == nullptr) continue;
     try {
-      member.group->read(read.tracks[at]->index, entries, read.count);
+      member.group->read(track.index, entries, read.count);
     } catch (const std::bad_alloc&) {
       // The entries are pending under the consumer: it is told to look there.
       member.greeted = false;
       paused_until_ = monotonic_ms() + 10;
     }
-    at++;
   }
+  for (; shared && at < read.tracks.size(); at++) found_nothing(*read.tracks[at]);
   settle_quiesce(member);
+}
+
+// The group has moved on to the last of these.
+void ReadLane::found(LaneTrack& track, Reply entries, bool full) {
+  for (size_t i = entries.next().elements(); i > 1; i--) entries.skip();
+  entries.next();
+  pulse_event_id last{0, 0};
+  if (parse_id(entries.next().text, &last) && (!track.tip_known || id_less(track.after, last))) {
+    track.after = last;
+  }
+  track.tip_known = true;
+  track.tip_wanted = false;
+  track.news = full;
+  if (full && track.member != nullptr) track.member->has_news = true;
+}
+
+// What there was others of the group have taken.  Where that ends is looked up now, and from now on
+// with each read until one brings something: else the lane would be told of it again and again.
+void ReadLane::found_nothing(LaneTrack& track) {
+  track.tip_wanted = track.news || !track.tip_known;
+  track.news = track.news && !track.tip_asked;
+  if (track.news && track.member != nullptr) track.member->has_news = true;
 }
 
 void ReadLane::group_failed(GroupRead& read, const Error& error) {
   if (!ended(read)) return;
   LaneMember& member = *read.member;
+  want_look(member);
   member.read_out = false;
-  member.has_news = true;
+  member.look_everywhere();
   if ((error.flags() & PULSE_ERROR_SERVER) == 0) return;  // it went down with the connection
   member.backoff_ms =
       member.backoff_ms == 0 ? kFirstBackoffMs : std::min(member.backoff_ms * 2, kMaxBackoffMs);
   member.retry_at = monotonic_ms() + member.backoff_ms;
+  retry_at(member.retry_at);
   if (member.group != nullptr) member.group->read_failed(error);
   settle_quiesce(member);
 }

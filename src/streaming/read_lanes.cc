@@ -5,6 +5,13 @@
 #include "streaming/read_lane.h"
 
 namespace pulseengine {
+namespace {
+
+// Fewer lanes bring more events in a reply; a read of more streams would hold up the server for
+// long.
+constexpr size_t kStreamsPerLane = 4096;
+
+}  // namespace
 
 ReadLanes::ReadLanes(Engine& engine) : engine_(engine), bell_(make_ref<CreditBell>()) {}
 
@@ -20,21 +27,33 @@ ReadLanes& ReadLanes::of(Engine& engine) {
   return static_cast<ReadLanes&>(*lanes);
 }
 
-// The first lane is the readers' own, and everybody's where there is but one.
-ReadLane& ReadLanes::lane_for_cursors() {
-  if (!lanes_[0]) lanes_[0] = make_ref<ReadLane>(engine_, bell_);
-  return *lanes_[0];
+ReadLane& ReadLanes::lane_at(size_t i) {
+  if (!lanes_[i]) lanes_[i] = make_ref<ReadLane>(engine_, bell_);
+  return *lanes_[i];
 }
 
+// The first lane is the readers' own, and everybody's where there is but one.  When it has many
+// streams the next ones get some, up to half of them and as far as no sinks are there.
+ReadLane& ReadLanes::lane_for_cursors() {
+  size_t best = 0;
+  for (size_t i = 0; i == 0 || i < lanes_.size() / 2; i++) {
+    if (i > 0 && lanes_[i] && lanes_[i]->group_count() > 0) continue;
+    if (!lanes_[i] || lanes_[i]->weight() < kStreamsPerLane) return lane_at(i);
+    if (lanes_[i]->weight() < lanes_[best]->weight()) best = i;
+  }
+  return *lanes_[best];
+}
+
+// From the last one down to the second: readers come from the other side.
 ReadLane& ReadLanes::lane_for_group() {
-  if (lanes_.size() == 1) return lane_for_cursors();
-  size_t best = 1;
-  for (size_t i = 1; i < lanes_.size(); i++) {
-    if (!lanes_[i]) {
-      lanes_[i] = make_ref<ReadLane>(engine_, bell_);
-      return *lanes_[i];
-    }
-    if (lanes_[i]->member_count() < lanes_[best]->member_count()) best = i;
+  if (lanes_.size() == 1) return lane_at(0);
+  size_t best = lanes_.size() - 1;
+  for (size_t i = lanes_.size() - 1; i > 0; i--) {
+    if (!lanes_[i]) return lane_at(i);
+    const auto rank = [](const ReadLane& lane) {
+      return std::pair(lane.group_count() < lane.member_count(), lane.member_count());
+    };
+    if (rank(*lanes_[i]) < rank(*lanes_[best])) best = i;
   }
   return *lanes_[best];
 }
@@ -81,10 +100,10 @@ void ReadLanes::member_changed(const void* client) noexcept {
   if (at == members_.end()) return;
   LaneMember& member = *at->second.member;
   member.dirty = true;
-  member.has_news = true;
+  member.look_everywhere();
   member.announced = false;
   member.retry_at = 0;
-  at->second.lane->wake();
+  at->second.lane->wake(member);
 }
 
 void ReadLanes::changed(GroupReads& client) noexcept { member_changed(&client); }
@@ -94,7 +113,23 @@ void ReadLanes::quiesce(GroupReads& client) noexcept {
   auto at = members_.find(&client);
   if (at == members_.end()) return;
   at->second.member->quiesce = true;
-  at->second.lane->wake();
+  at->second.lane->wake(*at->second.member);
+}
+
+size_t ReadLanes::group_count() const {
+  size_t count = 0;
+  for (const Ref<ReadLane>& lane : lanes_) {
+    if (lane) count += lane->group_count();
+  }
+  return count;
+}
+
+size_t ReadLanes::stream_count() const {
+  size_t count = 0;
+  for (const Ref<ReadLane>& lane : lanes_) {
+    if (lane) count += lane->stream_count();
+  }
+  return count;
 }
 
 size_t ReadLanes::lane_count() const {
@@ -107,7 +142,7 @@ void ReadLanes::flush() noexcept {
   for (size_t i = 0; i < lanes_.size(); i++) {
     if (!lanes_[i]) continue;
     Ref<ReadLane> lane = lanes_[i];
-    if (rung) lane->wake();
+    if (rung) lane->wake_starved();
     lane->flush();
     if (lane->member_count() == 0) {
       lane->shut_down();

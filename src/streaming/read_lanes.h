@@ -2,10 +2,11 @@
 //
 // Lane 0 serves all readers: one XREAD over the union of their streams.  A reader that is behind
 // the others reads by itself, without blocking, on the same connection until it has caught up, so
-// nobody waits for the slowest.
+// nobody waits for the slowest.  Beyond some thousand streams more readers go to other lanes, up to
+// half of them (max_read_connections in all).
 // Each of the other lanes serves one sink with its own XREADGROUP BLOCK as long as there are lanes
-// left (max_read_connections in all); beyond that sinks share lanes: such a lane waits with XREAD
-// BLOCK for news on the union of their streams and then runs their XREADGROUPs without BLOCK.
+// left; beyond that sinks share lanes: such a lane waits with XREAD BLOCK for news on the union of
+// their streams and then runs their XREADGROUPs without BLOCK.
 // With a single lane everybody shares it.
 //
 // A lane that must change what it waits for while it is blocked is woken with CLIENT UNBLOCK from
@@ -55,7 +56,7 @@ class GroupReads {
   ~GroupReads() = default;
 };
 
-// A reader as lane 0 sees it.  Loop thread.
+// A reader as a lane sees it.  Loop thread.
 class CursorReads {
  public:
   struct Want {
@@ -129,6 +130,8 @@ class ReadLanes final : public EngineAttachment {
   void quiesce(GroupReads& client) noexcept;
 
   size_t lane_count() const;
+  size_t group_count() const;   // sinks
+  size_t stream_count() const;  // that somebody reads
   // Keep a reference where events are taken.
   const Ref<CreditBell>& bell() const { return bell_; }
 
@@ -143,6 +146,7 @@ class ReadLanes final : public EngineAttachment {
     Ref<LaneMember> member;
   };
 
+  ReadLane& lane_at(size_t i);
   ReadLane& lane_for_group();
   ReadLane& lane_for_cursors();
   void add_member(const void* client, Ref<LaneMember> member);

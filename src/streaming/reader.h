@@ -1,6 +1,6 @@
 // A reader: every event of its streams, from a cursor of its own per stream.
 //
-// It reads through the engine's first read lane.  Public calls may come from any thread; all state
+// It reads through one of the engine's read lanes.  Public calls may come from any thread; all state
 // but the credit and the counters belongs to the loop thread.
 //
 // An event is delivered in the same step that moves the cursor past it, so a lost connection or

@@ -216,7 +216,7 @@ Error Sink::settle(pulse_event_kind kind, bool ack, const pulse_ack_handle* hand
   call.ack = ack;
   // The loop takes the calls under the same lock, so it finds this one.
   std::lock_guard<std::mutex> lock(mutex_);
-  calls_.reserve(calls_.size() + 1);
+  reserve_one_more(calls_);
   if (calls_.empty()) {
     auto take = [sink = Ref<Sink>::share(this)] { sink->take_calls(); };
     if (!engine_->post_call(std::move(take))) return closed_error();

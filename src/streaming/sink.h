@@ -149,6 +149,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   void check_alive();
   void checked_alive(const Error& error, Reply* reply, int64_t sent_ms);
   bool suspect() const;
+  int64_t keepalive_interval() const;
   void declared_dead();
   void start_over();
 
@@ -181,6 +182,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   void drop_all(SinkStream& s);
 
   // sink_sweep.cc
+  int64_t sweep_interval() const;
   void sweep(SinkStream& s);
   void swept(SinkStream& s, Reply& reply, int64_t limit);
   void sampled(SinkStream& s, std::string_view position, std::string_view lowest);

@@ -1,6 +1,7 @@
 // Joining the groups, staying alive, and starting over.
 #include <algorithm>
 
+#include "base/rng.h"
 #include "base/ulid.h"
 #include "scripts.h"
 #include "streaming/sink_send.h"
@@ -128,7 +129,7 @@ void Sink::joined(SinkStream& s, const Error& error, Reply* reply, int64_t sent_
   if (!rejoin) {
     // The script wrote the first keep-alive under this name.
     if (last_alive_ms_ < sent_ms) last_alive_ms_ = sent_ms;
-    next_alive_ms_ = std::max(next_alive_ms_, sent_ms + config_.grace_ms / 2);
+    next_alive_ms_ = std::max(next_alive_ms_, sent_ms + keepalive_interval());
   }
   const size_t lost_count = reply->next().elements();
   for (size_t i = 0; i < lost_count; i++) {
@@ -225,6 +226,12 @@ bool Sink::suspect() const {
   return last_alive_ms_ > 0 && monotonic_ms() - last_alive_ms_ > 2 * config_.grace_ms;
 }
 
+// Not the same for all, so that those that were opened together do not go on together.
+int64_t Sink::keepalive_interval() const {
+  const int64_t most = config_.grace_ms / 2;
+  return most - static_cast<int64_t>(random_below(static_cast<uint64_t>(most / 4 + 1)));
+}
+
 void Sink::check_alive() {
   if (checking_alive_ || starting_over_ || phase_ != Phase::running) return;
   SinkStream* any = nullptr;
@@ -269,7 +276,7 @@ void Sink::checked_alive(const Error& error, Reply* reply, int64_t sent_ms) {
   }
   const bool was_suspect = suspect();
   last_alive_ms_ = sent_ms;
-  next_alive_ms_ = sent_ms + config_.grace_ms / 2;
+  next_alive_ms_ = sent_ms + keepalive_interval();
   if (!was_suspect) return;
   // Still there, but others may have taken what we hold, and replies that came meanwhile
   // were not looked at.

@@ -1,9 +1,10 @@
-// Twice a second: abandoned events, consumers that are gone, and where to go on if all
-// were lost.  And the renewal of what the host holds.
+// Twice a second, or less often where there are many sinks: abandoned events, consumers that are
+// gone, and where to go on if all were lost.  And the renewal of what the host holds.
 #include <algorithm>
 
 #include "base/rng.h"
 #include "scripts.h"
+#include "streaming/read_lanes.h"
 #include "streaming/sink_intake.h"
 #include "streaming/sink_send.h"
 
@@ -11,6 +12,9 @@ namespace pulseengine {
 namespace {
 
 constexpr int64_t kSweepInterval = 500;
+// All sinks of an engine together sweep about so often in that time, as far as the grace period
+// allows: a sweep costs some commands even where nothing happens.
+constexpr int64_t kSweepsPerInterval = 100;
 constexpr int64_t kLease = 450;
 constexpr int64_t kEntriesPerSweep = 500;
 // Pending events of all consumers that one sweep looks at; the next one goes on from there.
@@ -19,8 +23,17 @@ constexpr size_t kIdsPerRenewal = 500;
 
 }  // namespace
 
+int64_t Sink::sweep_interval() const {
+  const size_t streams = ReadLanes::of(*engine_).group_count() * streams_.size();
+  const int64_t paced = kSweepInterval * static_cast<int64_t>(streams) / kSweepsPerInterval;
+  const int64_t interval = std::min(paced, config_.grace_ms / 4);
+  if (interval <= kSweepInterval) return kSweepInterval;
+  // Those that were opened together do not sweep together: nobody is to wait for all of them.
+  return interval - static_cast<int64_t>(random_below(static_cast<uint64_t>(interval / 2)));
+}
+
 void Sink::sweep(SinkStream& s) {
-  s.next_sweep_ms = monotonic_ms() + kSweepInterval;
+  s.next_sweep_ms = monotonic_ms() + sweep_interval();
   const int64_t limit = config_.no_ack || !s.readable()
                             ? 0
                             : std::min<int64_t>(static_cast<int64_t>(wanted()), kEntriesPerSweep);
@@ -95,7 +108,8 @@ void Sink::swept(SinkStream& s, Reply& reply, int64_t limit) {
   if (s.stand_back) {
     // Long enough for others to take the lease, whatever their rhythm.
     s.stand_back = false;
-    s.next_sweep_ms = monotonic_ms() + kSweepInterval * (2 + static_cast<int64_t>(random_below(3)));
+    const int64_t away = kSweepInterval * (2 + static_cast<int64_t>(random_below(3)));
+    s.next_sweep_ms = monotonic_ms() + std::max(away, sweep_interval());
     return;
   }
   // A full hand: there is more.

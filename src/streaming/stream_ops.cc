@@ -23,10 +23,11 @@ size_t size_on_wire(const Stream& stream, const AddItem& item) {
 // The one way an event is written: XADD, or the script where XADD does not do.
 class AddFormat {
  public:
-  AddFormat(Stream& stream, bool only_if_exists, const ServerInfo& server)
+  AddFormat(Stream& stream, bool only_if_exists)
       : stream_(stream),
         only_if_exists_(only_if_exists),
-        scripted_(stream.any_ttl_ms() > 0 || (only_if_exists && !server.has_nomkstream())) {}
+        scripted_(stream.any_ttl_ms() > 0 ||
+                  (only_if_exists && !stream.engine().server_copy().has_nomkstream())) {}
 
   bool scripted() const { return scripted_; }
 
@@ -83,7 +84,7 @@ Error read_added(Reply& reply, pulse_event_id* id) {
   return {};
 }
 
-// Writes one event as a command.  The event belongs to the caller and is there only
+// Writes one event as a command.  The event and the stream belong to the caller and are there only
 // for the first time; when the script turns out to be unknown, a copy serves.
 class AddWriter {
  public:
@@ -110,10 +111,8 @@ class AddWriter {
 // One event: the operation is its own command.
 class AddOperation final : public Operation, public Command {
  public:
-  AddOperation(Ref<Stream> stream, const AddFormat& format, const AddItem& item, Target target)
-      : Operation(PULSE_EVENT_ADDED, std::move(target)),
-        stream_(std::move(stream)),
-        writer_(format, item) {}
+  AddOperation(const AddFormat& format, const AddItem& item, Target&& target)
+      : Operation(PULSE_EVENT_ADDED, std::move(target)), writer_(format, item) {}
 
   void format(CommandWriter& w) override { writer_.write(w, eval); }
   const Script* script() const override { return writer_.script(); }
@@ -122,10 +121,9 @@ class AddOperation final : public Operation, public Command {
   }
   void failed(const Error& error) override { complete(error); }
   bool abandoned() const override { return completed(); }
-  void sent() override { sent_any = true; }
+  void sent() override { sent_any.store(true, std::memory_order_relaxed); }
 
  private:
-  Ref<Stream> stream_;
   AddWriter writer_;
 };
 
@@ -212,7 +210,7 @@ class CallOperation final : public Operation, public Command {
 };
 
 template <class Op>
-Error start(Engine& engine, Connection& connection, const Ref<Op>& operation, size_t bytes,
+Error start(Engine& engine, Connection& connection, Ref<Op> operation, size_t bytes,
             int64_t timeout_ms, Ref<Signal> signal, Ref<Operation>* out) {
   Error error = engine.admit(connection, bytes);
   if (!error.ok()) return error;
@@ -228,7 +226,7 @@ Error start(Engine& engine, Connection& connection, const Ref<Op>& operation, si
     engine.reject(*operation);
     return error;
   }
-  *out = operation;
+  *out = std::move(operation);
   return {};
 }
 
@@ -239,7 +237,8 @@ Error start_call(pulse_event_kind kind, Engine& engine, Connection& connection, 
   using Op = CallOperation<Format, Done>;
   Ref<Op> operation = make_ref<Op>(kind, std::move(stream), std::move(target), script,
                                    std::move(format), std::move(done));
-  return start(engine, connection, operation, bytes, timeout_ms, std::move(signal), out);
+  if (kind == PULSE_EVENT_INFO) operation->stream_info = make_owned<Operation::StreamInfo>();
+  return start(engine, connection, std::move(operation), bytes, timeout_ms, std::move(signal), out);
 }
 
 }  // namespace
@@ -273,20 +272,18 @@ Error check_item(const Engine& engine, const AddItem& item) {
 }
 
 Error add_event(Stream& stream, const AddItem& item, bool only_if_exists, int64_t timeout_ms,
-                Target target, Ref<Signal> signal, Ref<Operation>* out) {
+                Target&& target, Ref<Signal> signal, Ref<Operation>* out) {
   Engine& engine = stream.engine();
-  ServerInfo server = only_if_exists ? engine.server_copy() : ServerInfo();
-  AddFormat format(stream, only_if_exists, server);
-  auto operation =
-      make_ref<AddOperation>(Ref<Stream>::share(&stream), format, item, std::move(target));
-  return start(engine, stream.connection(), operation, size_on_wire(stream, item), timeout_ms,
-               std::move(signal), out);
+  const AddFormat format(stream, only_if_exists);
+  auto operation = make_ref<AddOperation>(format, item, std::move(target));
+  return start(engine, stream.connection(), std::move(operation), size_on_wire(stream, item),
+               timeout_ms, std::move(signal), out);
 }
 
 Error add_batch(Stream& stream, const AddItem* items, size_t count, bool only_if_exists,
                 int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out) {
   Engine& engine = stream.engine();
-  AddFormat format(stream, only_if_exists, only_if_exists ? engine.server_copy() : ServerInfo());
+  const AddFormat format(stream, only_if_exists);
   size_t bytes = 0;
   for (size_t i = 0; i < count; i++) bytes += size_on_wire(stream, items[i]);
   Error error = engine.admit(stream.connection(), bytes);
@@ -407,7 +404,7 @@ Error stream_info(Stream& stream, int64_t timeout_ms, Target target, Ref<Signal>
         w.begin_script(scripts::stream_info, eval, 1, 0);
         w.arg(std::string_view(s->key()));
       },
-      [](Operation& op, Reply& reply) -> Error { return read_info(reply, &op.stream_info); }, out);
+      [](Operation& op, Reply& reply) -> Error { return read_info(reply, &op.stream_info->value); }, out);
 }
 
 Error ping(Engine& engine, int64_t timeout_ms, Target target, Ref<Signal> signal,

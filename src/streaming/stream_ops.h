@@ -27,7 +27,7 @@ Error check_item(const Engine& engine, const AddItem& item);
 
 // Each returns the operation, accepted.  A signal, if given, is for a blocking twin.
 Error add_event(Stream& stream, const AddItem& item, bool only_if_exists, int64_t timeout_ms,
-                Target target, Ref<Signal> signal, Ref<Operation>* out);
+                Target&& target, Ref<Signal> signal, Ref<Operation>* out);
 Error add_batch(Stream& stream, const AddItem* items, size_t count, bool only_if_exists,
                 int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out);
 Error remove_events(Stream& stream, const pulse_event_id* ids, size_t count, int64_t timeout_ms,

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { kMaxObjects = 256 };
+enum { kMaxObjects = 512 };
 
 typedef enum object_kind {
   A_COLLECTOR,

@@ -277,6 +277,50 @@ static void a_full_queue_is_told_at_once(void **state) {
   col_wait(requests, PULSE_EVENT_JOB_START, 3);
 }
 
+/* What is dispatched in one turn of the loop goes to the server together. */
+static void a_key_is_dispatched_once_in_a_turn(void **state) {
+  fixture *fx = *state;
+  collector *first = fx_collector(fx), *second = fx_collector(fx), *again = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  fx_worker(fx, node, NULL, fx_accepting(fx));
+  dispatch_now(fx, node, "there");
+  dispatch(node, "a", "x", first);
+  dispatch(node, "a", "y", second);
+  dispatch(node, "there", "z", again);
+  dispatch(node, "b", "x", first);
+  assert_int_equal(col_wait(second, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_ERR_EXISTS);
+  assert_int_equal(col_wait(again, PULSE_EVENT_JOB_DISPATCHED, 0)->status, PULSE_ERR_EXISTS);
+  for (size_t i = 0; i < 2; ++i) {
+    assert_int_equal(col_wait(first, PULSE_EVENT_JOB_DISPATCHED, i)->status, PULSE_OK);
+  }
+  assert_true(fx_redis_is(fx, "x", "HGET map:p:job-payloads:content a"));
+  assert_true(fx_redis_is(fx, "payload", "HGET map:p:job-payloads:content there"));
+}
+
+/* Nobody, wherever he is, finds the guard of a dispatch that was answered; and what was read of the
+ * streams between is not kept. */
+static void nothing_is_left_of_a_dispatch_that_was_answered(void **state) {
+  fixture *fx = *state;
+  pulse_node_options options = quick();
+  pulse_node *router = other_node(fx, NULL, NULL);
+  pulse_worker *worker = fx_worker(fx, router, NULL, fx_accepting(fx));
+  options.client_only = 1;
+  pulse_node *node = other_node(fx, &options, NULL);
+  for (int i = 0; i < 20; ++i) {
+    char key[8];
+    snprintf(key, sizeof key, "k%d", i);
+    dispatch_now(fx, node, key);
+    assert_int_equal(fx_redis_int(fx, "HEXISTS map:p:pending-jobs:content %s", key), 0);
+  }
+  char worker_id[27], router_id[27], node_id[27];
+  pulse_worker_get_id(worker, worker_id, sizeof worker_id);
+  pulse_node_get_id(router, router_id, sizeof router_id);
+  pulse_node_get_id(node, node_id, sizeof node_id);
+  fx_until(fx, fx_redis_int(fx, "XLEN pulse:stream:worker:%s", worker_id) == 0 &&
+                   fx_redis_int(fx, "XLEN pulse:stream:p:node:%s", router_id) == 0 &&
+                   fx_redis_int(fx, "XLEN pulse:stream:p:node:%s", node_id) == 0);
+}
+
 static void without_an_answer_the_outcome_is_unknown(void **state) {
   fixture *fx = *state;
   collector *requests = fx_collector(fx);
@@ -766,6 +810,18 @@ static void nobody_joins_a_pool_that_is_being_shut_down(void **state) {
                                                               TS_DEADLINE_MS, &node, fx_err()));
 }
 
+/* Rather than to try for ever, without a word. */
+static void a_node_that_the_server_refuses_is_told_why(void **state) {
+  fixture *fx = *state;
+  fx_redis(fx, "SET map:p:node-keepalive:content text");
+  fx_ready(fx, NULL);
+  pulse_node_options options = quick();
+  pulse_node *node = NULL;
+  assert_status(PULSE_ERR_WRONG_TYPE, pulse_node_join_wait(fx->engine, "p", 1, &options, NULL,
+                                                           TS_DEADLINE_MS, &node, fx_err()));
+  assert_null(node);
+}
+
 static void all_nodes_of_a_pool_route_alike(void **state) {
   fixture *fx = *state;
   quick_node(fx, NULL);
@@ -883,6 +939,8 @@ int main(void) {
       BOTH_DRIVERS(requests_for_nobody_are_dropped),
       BOTH_DRIVERS(starts_may_be_few_at_a_time),
       BOTH_DRIVERS(a_full_queue_is_told_at_once),
+      BOTH_DRIVERS(a_key_is_dispatched_once_in_a_turn),
+      BOTH_DRIVERS(nothing_is_left_of_a_dispatch_that_was_answered),
       BOTH_DRIVERS(without_an_answer_the_outcome_is_unknown),
       BOTH_DRIVERS(there_may_be_no_pool),
       BOTH_DRIVERS(a_client_dispatches),
@@ -903,6 +961,7 @@ int main(void) {
       BOTH_DRIVERS(a_shutdown_ends_all_jobs_on_all_nodes),
       MANUAL_ONLY(a_node_that_was_suspended_during_a_shutdown_leaves_nothing_behind),
       BOTH_DRIVERS(nobody_joins_a_pool_that_is_being_shut_down),
+      BOTH_DRIVERS(a_node_that_the_server_refuses_is_told_why),
       BOTH_DRIVERS(all_nodes_of_a_pool_route_alike),
       BOTH_DRIVERS(rendezvous_routing_works),
       BOTH_DRIVERS(members_are_told),

@@ -1,6 +1,8 @@
 /* queue.h: polling, dispatching, descriptor, wake-up, close. */
 #include <poll.h>
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fixture.h"
 
@@ -410,6 +412,55 @@ static void kept_payloads_outlive_all(void **state) {
 }
 
 /* A queue belongs to no engine. */
+/* The descriptor is one and the same in both processes. */
+static void a_forked_child_leaves_its_parents_queue_alone(void **state) {
+  fixture *fx = *state;
+  collector *c = held(fx, BY_POLL);
+  const int fd = pulse_queue_fd(c->queue);
+  for (int waiting = 0; waiting < 2; ++waiting) {
+    if (waiting) fill(fx, c, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      alarm(60); /* rather than hanging for ever */
+      pulse_event event;
+      int destroyed = 0;
+      if (pulse_queue_poll(c->queue, &event, sizeof event, 1, -1) != PULSE_ERR_FORKED) _exit(1);
+      if (pulse_queue_dispatch(c->queue, 0, -1) != PULSE_ERR_FORKED) _exit(2);
+      if (pulse_queue_fd(c->queue) != -1) _exit(3);
+      if (pulse_queue_size(c->queue) != 0) _exit(4);
+      if (pulse_queue_set_wakeup(c->queue, count_up, &destroyed, count_up) != PULSE_ERR_FORKED) {
+        _exit(5);
+      }
+      if (destroyed != 1) _exit(6);
+      if (pulse_queue_close(c->queue) != PULSE_ERR_FORKED) _exit(7);
+      /* No engine of the child's may fill it either. */
+      pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
+      options.url = ts_server_url(fx->server);
+      options.driver = PULSE_DRIVER_MANUAL;
+      pulse_engine *own = NULL;
+      if (pulse_engine_open(&options, &own, NULL) != PULSE_OK) _exit(8);
+      pulse_target target = PULSE_TARGET_INIT;
+      target.queue = c->queue;
+      target.user_data = &destroyed;
+      target.destroy = count_up;
+      if (pulse_engine_ping(own, &target, NULL, NULL) != PULSE_ERR_FORKED) _exit(9);
+      if (destroyed != 2) _exit(10);
+      pulse_engine_unref(own);
+      pulse_queue_unref(c->queue);
+      _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(is_readable(fd, 0), waiting);
+  }
+  pulse_event event;
+  assert_int_equal(pulse_queue_poll(c->queue, &event, sizeof event, 1, 0), 1);
+  assert_false(is_readable(fd, 0));
+}
+
 static void one_queue_serves_two_engines(void **state) {
   fixture *fx = *state;
   pulse_engine *one = fx_ready(fx, NULL);
@@ -443,6 +494,7 @@ int main(void) {
       BOTH_DRIVERS(views_last_until_the_next_poll),
       BOTH_DRIVERS(kept_payloads_outlive_all),
       BOTH_DRIVERS(one_queue_serves_two_engines),
+      BOTH_DRIVERS(a_forked_child_leaves_its_parents_queue_alone),
   };
   return cmocka_run_group_tests_name("queues", tests, fx_group_setup, fx_group_teardown);
 }

@@ -313,6 +313,186 @@ static void lost_connections_are_lost_for_none(void **state) {
   }
 }
 
+/* --- many streams -------------------------------------------------------------------- */
+
+enum { kMany = 80, kBusy = 3 };
+
+static void add_to_busy_ones(fixture *fx, const worker *many) {
+  for (size_t i = 0; i < kBusy; ++i) {
+    ts_reply_free(
+        ts_commandf(fx->server, "XADD pulse:stream:%s MAXLEN ~ 1000 * n b p b", many[i].name));
+  }
+  fx_pump(fx);
+}
+
+/* The first message of a stream that is quiet otherwise, while others never are. */
+static const ev *while_others_are_busy(fixture *fx, const worker *many, const worker *quiet) {
+  for (int i = 0; i < 20; ++i) add_to_busy_ones(fx, many);
+  const pulse_event_id id = fx_add(quiet->stream, "n", "quiet");
+  fx_until(fx, (add_to_busy_ones(fx, many), col_find(quiet->c, PULSE_EVENT_MESSAGE, 0) != NULL));
+  const ev *e = message(quiet->c, 0);
+  assert_true(pulse_event_id_compare(&e->id, &id) == 0);
+  return e;
+}
+
+static void quiet_streams_are_read_while_others_are_busy(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  static worker many[kMany];
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = kLongMs;
+  for (size_t i = 0; i < kMany; ++i) {
+    snprintf(many[i].name, sizeof many[i].name, "m%zu", i);
+    many[i].stream = fx_stream_on(fx, engine, many[i].name, NULL);
+    many[i].c = fx_collector(fx);
+    fx_reader(fx, many[i].stream, &options, many[i].c);
+  }
+  for (size_t round = 1; round <= 3; ++round) {
+    while_others_are_busy(fx, many, &many[kMany - round]);
+  }
+  /* One after the other, each after a silence of the others: none is missed. */
+  for (size_t i = kBusy; i < kMany - 3; ++i) {
+    fx_add(many[i].stream, "n", "one");
+    assert_string_equal(message(many[i].c, 0)->payload, "one");
+  }
+  assert_true(connections_of(engine) <= 3);
+}
+
+static void quiet_sinks_are_served_while_others_are_busy(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  static worker many[kMany];
+  pulse_sink_options options = blocking(kLongMs);
+  for (size_t i = 0; i < kMany; ++i) many[i] = start_worker(fx, engine, i, &options);
+  for (size_t round = 1; round <= 3; ++round) {
+    worker *quiet = &many[kMany - round];
+    fx_ack(quiet->sink, while_others_are_busy(fx, many, quiet));
+    assert_int_equal(fx_pending(fx, quiet->name, "g"), 0);
+  }
+  for (size_t i = kBusy; i < kMany - 3; ++i) one_more(fx, &many[i], 0);
+  assert_true(connections_of(engine) <= 3);
+}
+
+/* --- what very many streams cost ----------------------------------------------------- */
+
+enum { kVeryMany = 2000, kBurst = 600 };
+
+static void raw_adds(fixture *fx, int first, int count) {
+  ts_connection *connection = ts_connection_open(fx->server);
+  assert_non_null(connection);
+  for (int i = first; i < first + count; ++i) {
+    char key[40];
+    snprintf(key, sizeof key, "pulse:stream:m%d", i);
+    ts_reply_free(ts_connection_command(connection, "XADD", key, "*", "n", "b", "p", "b", NULL));
+  }
+  ts_connection_free(connection);
+}
+
+static int64_t bytes_received(fixture *fx) {
+  ts_reply *reply = ts_command(fx->server, "INFO", "stats", NULL);
+  const char *at = strstr(ts_reply_text(reply), "total_net_input_bytes:");
+  assert_non_null(at);
+  const int64_t bytes = atoll(strchr(at, ':') + 1);
+  ts_reply_free(reply);
+  return bytes;
+}
+
+/* Asking for all streams takes some hundred thousand bytes: not for each event.  Not after a time
+ * either in which most streams had some. */
+static void streams_without_events_are_asked_for_seldom(void **state) {
+  fixture *fx = *state;
+  enum { kEach = 100 };
+  pulse_engine *engine = with_connections(fx, 1);
+  collector *c = fx_collector(fx);
+  pulse_reader_options options = PULSE_READER_OPTIONS_INIT;
+  options.block_ms = kLongMs;
+  pulse_reader *reader = fx_reader(fx, fx_stream_on(fx, engine, "first", NULL), &options, c);
+  for (int i = 0; i < kVeryMany; ++i) {
+    char name[24];
+    pulse_stream *stream = NULL;
+    const int length = snprintf(name, sizeof name, "m%d", i);
+    assert_ok(pulse_stream_open(engine, name, (size_t)length, NULL, &stream, fx_err()));
+    assert_ok(
+        pulse_reader_add_stream(reader, stream, PULSE_START_OLDEST, NULL, NULL, NULL, fx_err()));
+    pulse_stream_unref(stream);
+  }
+  pulse_reader_metrics metrics = {.size = sizeof metrics};
+  fx_until(fx, (assert_ok(pulse_reader_get_metrics(reader, &metrics)),
+                metrics.streams == kVeryMany + 1));
+  raw_adds(fx, 0, kBurst);
+  fx_until(fx, col_count_kind(c, PULSE_EVENT_MESSAGE) == kBurst);
+  for (const int64_t end = ts_now_ms() + 1500; ts_now_ms() < end;) {
+    const size_t count = col_count_kind(c, PULSE_EVENT_MESSAGE);
+    raw_adds(fx, 0, 1);
+    col_wait(c, PULSE_EVENT_MESSAGE, count);
+  }
+  const int64_t begin = ts_now_ms(), before = bytes_received(fx);
+  for (int i = 0; i < kEach; ++i) {
+    const size_t count = col_count_kind(c, PULSE_EVENT_MESSAGE);
+    raw_adds(fx, 0, 1);
+    col_wait(c, PULSE_EVENT_MESSAGE, count);
+  }
+  const int64_t bytes = bytes_received(fx) - before;
+  const int64_t reads_of_all = (ts_now_ms() - begin) / 50 + 3;
+  assert_in_range(bytes, 1, kEach * 2000 + reads_of_all * kVeryMany * 70);
+  /* The others are heard all the same, and soon. */
+  const size_t count = col_count_kind(c, PULSE_EVENT_MESSAGE);
+  raw_adds(fx, kBurst + 5, 1);
+  const int64_t added = ts_now_ms();
+  assert_string_equal(message(c, count)->stream, "m605");
+  assert_in_range(ts_now_ms() - added, 0, TS_DEADLINE_MS / 4);
+}
+
+enum { kOfOneSink = 100 };
+
+/* An event on each stream of a range; all are handled, each once. */
+static void serve(fixture *fx, pulse_sink *sink, collector *c, int first, int count) {
+  const size_t before = col_count_kind(c, PULSE_EVENT_MESSAGE);
+  raw_adds(fx, first, count);
+  bool seen[kOfOneSink] = {false};
+  for (size_t i = 0; i < (size_t)count; ++i) {
+    const ev *e = message(c, before + i);
+    const int stream = atoi(e->stream + 1);
+    assert_in_range(stream, first, first + count - 1);
+    assert_false(seen[stream]);
+    seen[stream] = true;
+    fx_ack(sink, e);
+  }
+  assert_int_equal(col_count_kind(c, PULSE_EVENT_MESSAGE), before + (size_t)count);
+}
+
+/* It waits for few of them, or for all, as its streams are quiet or busy. */
+static void a_sink_of_many_streams_is_served_quiet_or_busy(void **state) {
+  fixture *fx = *state;
+  pulse_engine *engine = with_connections(fx, 2);
+  collector *c = fx_collector(fx);
+  pulse_sink_options options = blocking(kLongMs);
+  pulse_stream *streams[kOfOneSink];
+  for (int i = 0; i < kOfOneSink; ++i) {
+    char name[24];
+    snprintf(name, sizeof name, "m%d", i);
+    streams[i] = fx_stream_on(fx, engine, name, NULL);
+  }
+  pulse_sink *sink = fx_sink(fx, streams[0], "g", &options, c);
+  for (int i = 1; i < kOfOneSink; ++i) {
+    assert_ok(pulse_sink_add_stream_wait(sink, streams[i], PULSE_START_NEWEST, NULL, TS_DEADLINE_MS,
+                                         fx_err()));
+  }
+  for (int round = 0; round < 2; ++round) {
+    /* Longer than a stream counts as busy. */
+    const int64_t end = ts_now_ms() + 1200;
+    for (int i = 0; ts_now_ms() < end; ++i) serve(fx, sink, c, i % 3, 1);
+    serve(fx, sink, c, 50 + round, 1);
+    for (int i = 0; i < 5; ++i) serve(fx, sink, c, 0, 40);
+    serve(fx, sink, c, 90 + round, 1);
+  }
+  for (int i = 0; i < kOfOneSink; i += 9) {
+    char name[24];
+    snprintf(name, sizeof name, "m%d", i);
+    assert_int_equal(fx_pending(fx, name, "g"), 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_DRIVERS(all_on_one_connection),
@@ -328,6 +508,10 @@ int main(void) {
       BOTH_DRIVERS(a_key_of_another_type_harms_its_own_sink_only),
       BOTH_DRIVERS(a_destroyed_group_is_made_anew_beside_others),
       BOTH_DRIVERS(lost_connections_are_lost_for_none),
+      BOTH_DRIVERS(quiet_streams_are_read_while_others_are_busy),
+      BOTH_DRIVERS(quiet_sinks_are_served_while_others_are_busy),
+      BOTH_DRIVERS(streams_without_events_are_asked_for_seldom),
+      BOTH_DRIVERS(a_sink_of_many_streams_is_served_quiet_or_busy),
   };
   return cmocka_run_group_tests_name("read_connections", tests, fx_group_setup, fx_group_teardown);
 }

@@ -74,6 +74,47 @@ class Bench(unittest.TestCase):
         texts = [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]
         self.assertIn("1 unix", texts)
 
+    def test_scale_has_a_table_of_its_own(self):
+        page = os.path.join(self.directory, "performance.md")
+        with open(page, "w", encoding="utf-8") as file:
+            file.write("<!-- tools/bench writes from here -->\nkept\n<!-- to here -->\n"
+                       "<!-- tools/bench --scale writes from here -->\nold\n<!-- to here -->\n")
+        written, printed = self.measure("--scale", "payload", "--write-docs", self.directory)
+        self.assertEqual(written["results"], [])
+        (series,) = written["scale"]
+        self.assertEqual(series["name"], "payload")
+        self.assertIn(series["what"], printed)
+        self.assertEqual([point["bytes of payload"] for point in series["points"]],
+                         [16, 256, 4096, 65536, 1048576])
+        for point in series["points"]:
+            for figure in point["figures"].values():
+                self.assertGreater(figure, 0)
+        with open(page, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("kept", text)
+        self.assertNotIn("old", text)
+        self.assertIn("| 1,048,576 |", text)
+
+    def test_runs_stand_beside_each_other(self):
+        plain, _ = self.measure("add")
+        other = os.path.join(self.directory, "other.json")
+        done = run("add", *SHORT, "--appendonly", "--json", other)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        with open(other, encoding="utf-8") as file:
+            self.assertIs(json.load(file)["machine"]["appendonly"], True)
+        self.assertIs(plain["machine"]["appendonly"], False)
+        done = run("--beside", self.json, other)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        heading, _, row = done.stdout.splitlines()
+        self.assertEqual(heading, "| row | workload | unit | unix | unix, appendonly everysec |")
+        self.assertEqual(row.count("("), 2, row)
+
+    def test_the_list_names_all(self):
+        done = run("--list")
+        self.assertEqual(done.returncode, 0)
+        for name in "add", "queue", "payload", "map-size":
+            self.assertRegex(done.stdout, f"(?m)^{name} ")
+
     def test_rows_that_became_worse_are_told(self):
         written, _ = self.measure("add")
         worse = os.path.join(self.directory, "worse.json")
@@ -89,7 +130,8 @@ class Bench(unittest.TestCase):
 
     def test_what_makes_no_sense_is_refused(self):
         for arguments in (["no-such-workload"], ["--transport", "pigeon"], ["--groups", "0"],
-                          ["--nonsense"], ["--json"]):
+                          ["--nonsense"], ["--json"], ["--scale", "add"], ["payload"],
+                          ["--beside"]):
             done = run(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn("usage:", done.stderr)
@@ -97,6 +139,7 @@ class Bench(unittest.TestCase):
     def test_a_server_that_cannot_be_had_is_a_failure(self):
         environment = dict(os.environ, PULSE_TEST_SERVER="/nonexistent/redis-server")
         self.assertEqual(run("add", *SHORT, environment=environment).returncode, 1)
+        self.assertEqual(run("add", *SHORT, "--server", "/nonexistent/redis-server").returncode, 1)
 
 
 if __name__ == "__main__":

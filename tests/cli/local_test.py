@@ -49,6 +49,13 @@ class Local(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("/no/helper", done.stderr)
 
+    def test_a_directory_that_cannot_be_used_is_1(self):
+        with tempfile.NamedTemporaryFile() as file:
+            done = subprocess.run([CLI, "--url", "local://" + file.name, "ping"],
+                                  capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("is not a directory", done.stderr)
+
 
 if __name__ == "__main__":
     main()

@@ -112,6 +112,12 @@ class Verbs(PoolTest):
                             "=rev", "1", "=kind", "set")
         self.assertEqual(self.dispatch("l", code=1)["result"], "shutting_down")
 
+    def test_a_call_that_is_refused_leaves_no_node_behind(self):
+        for verb in ("dispatch", "stop", "notify"):
+            for key in ("", "a=b"):
+                self.run_tool(verb, self.stream, key, *QUICK, code=2)
+        self.assertEqual(self.run_tool("nodes", self.stream, *QUICK).lines, [])
+
     def test_without_a_worker_the_outcome_is_unknown(self):
         node = self.start_tool("jobs", self.stream, "--watch", *QUICK)
         until(lambda: self.run_tool("nodes", self.stream, *QUICK).lines, "the node is there")

@@ -91,6 +91,18 @@ class Job(unittest.TestCase):
         self.assertEqual(self.number(output, "published"), 50001)
         self.assertEqual(self.number(output, "lost"), 0)
 
+    def test_long_lines_are_repeated_less_often(self):
+        # As often as others they would take 150 GB.
+        with tempfile.NamedTemporaryFile("w", prefix="pulse-cli-", suffix=".log") as file:
+            file.write(("update " + "x" * 3000000 + "\n") * 2)
+            file.flush()
+            output = self.run_job(file.name)
+        published = self.number(output, "published")
+        self.assertGreater(published, 80)
+        self.assertLess(published, 100)
+        self.assertEqual(self.number(output, "lost"), 0)
+        self.assertEqual(self.number(output, "reader missed"), 0)
+
     def test_a_stream_that_is_in_use_is_left_alone(self):
         self.server.command("XADD", self.server.key("quickstart"), "*", "n", "n", "p", "p")
         with write_lines(1) as file:

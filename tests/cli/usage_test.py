@@ -139,7 +139,8 @@ class Usage(ToolTest):
             self.assertEqual(result.err, 'pulseengine: unknown verb "frob"; see --help\n', arguments)
 
     def test_other_wrong_words_are_no_verbs(self):
-        for arguments, said in ((["stream"], "subcommand"), (["--frob"], "--frob"),
+        for arguments, said in ((["stream"], "stream: a verb is missing; see pulseengine stream --help"),
+                                (["map", "m"], "map: a verb is missing"), (["--frob"], "--frob"),
                                 (["ping", "frob"], "frob")):
             result = self.run_tool(*arguments, code=2)
             self.assertIn(said, result.err)

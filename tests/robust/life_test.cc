@@ -203,6 +203,7 @@ int in_child(pulse_engine* engine, pulse_stream* stream, pulse_reader* reader, p
   pulse_ack_handle ack = {};
   pulse_stream_info info = {};
   info.size = sizeof info;
+  pulse_event event = {};
   const pulse_status answers[] = {
       pulse_engine_ready_wait(engine, -1, &error),
       pulse_engine_ping(engine, &target, nullptr, &error),
@@ -225,6 +226,10 @@ int in_child(pulse_engine* engine, pulse_stream* stream, pulse_reader* reader, p
       pulse_sink_ack(sink, &ack, 1, nullptr, nullptr, &error),
       pulse_sink_ack_wait(sink, &ack, 1, nullptr, -1, &error),
       pulse_sink_close_wait(sink, -1, &error),
+      static_cast<pulse_status>(pulse_queue_poll(queue, &event, sizeof event, 1, -1)),
+      static_cast<pulse_status>(pulse_queue_dispatch(queue, 0, -1)),
+      pulse_queue_set_wakeup(queue, nullptr, nullptr, nullptr),
+      pulse_queue_close(queue),
   };
   int number = 0;
   for (pulse_status answer : answers) {

@@ -1,6 +1,5 @@
 // A replicated map of a million entries: content, memory, and (printed only) times.
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <poll.h>
 #include <pulseengine/pulse.h>
 #include <time.h>
@@ -21,35 +20,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "counted_memory.h"
 #include "support.h"
 
 namespace {
 
 constexpr size_t kKeyBytes = 20, kValueBytes = 100;
 constexpr int64_t kOverhead = 96;  // bytes of an entry besides key and value
-
-// Counts the bytes that the library's allocations take.
-std::atomic<int64_t> bytes_alive{0};
-
-int64_t size_of(void* memory) {
-  return static_cast<int64_t>(malloc_usable_size(memory) + sizeof(size_t));
-}
-void* count_allocate(void*, size_t bytes) {
-  void* memory = malloc(bytes);
-  if (memory != nullptr) bytes_alive += size_of(memory);
-  return memory;
-}
-void* count_reallocate(void*, void* memory, size_t bytes) {
-  const int64_t before = memory == nullptr ? 0 : size_of(memory);
-  void* now = realloc(memory, bytes);
-  if (now != nullptr) bytes_alive += size_of(now) - before;
-  return now;
-}
-void count_release(void*, void* memory) {
-  if (memory == nullptr) return;
-  bytes_alive -= size_of(memory);
-  free(memory);
-}
 
 std::string key_of(uint64_t i) {
   char text[32];

@@ -504,6 +504,16 @@ TEST_F(LocalServer, NoServerProgram) {
   EXPECT_EQ(spawn(url_, &socket).code(), PULSE_ERR_NO_SERVER);
 }
 
+TEST_F(LocalServer, ChosenServerThatIsNoProgram) {
+  setenv("PULSE_LOCAL_SERVER", (root_ / "absent").c_str(), 1);
+  std::string socket;
+  Error error = spawn(url_, &socket);
+  EXPECT_EQ(error.code(), PULSE_ERR_NO_SERVER);
+  EXPECT_NE(error.message().find("PULSE_LOCAL_SERVER names no program: " + root_.string()),
+            std::string_view::npos)
+      << error.message();
+}
+
 TEST_F(LocalServer, ServerThatEndsAtOnce) {
   fs::path program = root_ / "server";
   std::ofstream(program) << "#!/bin/sh\necho '1:M 01 Jan # the disk is full' >&2\nexit 1\n";
@@ -669,8 +679,14 @@ TEST_F(LocalServer, HomeWithoutXdgStateHome) {
   setenv("HOME", root_.c_str(), 1);
   String path;
   EXPECT_TRUE(local_socket_path(url_, &path).ok());
-  setenv("HOME", home.c_str(), 1);
   EXPECT_TRUE(fs::is_directory(root_ / ".local/state/pulseengine/local"));
+  // A home that is none: what to do about it is told.
+  std::ofstream(root_ / "file") << "x";
+  setenv("HOME", (root_ / "file").c_str(), 1);
+  Error error = local_socket_path(url_, &path);
+  setenv("HOME", home.c_str(), 1);
+  EXPECT_EQ(error.code(), PULSE_ERR_INVALID);
+  EXPECT_NE(error.message().find("set XDG_STATE_HOME"), std::string_view::npos) << error.message();
 }
 
 TEST_F(LocalServer, RefusedDirectories) {

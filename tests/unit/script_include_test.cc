@@ -1,9 +1,11 @@
 // What Lua scripts include, on a real server.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -199,6 +201,150 @@ TEST_F(ScriptInclude, TheTimeToLiveIsSetOnceOrAnew) {
   change({"1", "set", "k", "v"}, "9000000", "1");
   EXPECT_GT(ttl(), 5000000);
   EXPECT_EQ(ts_reply_integer(command({"EXISTS", "map:two:content"}).get()), 0);
+}
+
+TEST_F(ScriptInclude, ManyKeysOfAMapAreReadAndWrittenTogether) {
+  command({"HSET", "map:one:content", "=rev", "9", "=kind", "set", "old", "x", "kept", "y"});
+  auto batch = [](const Words& rest) {
+    Words words{"EVAL", std::string(scripts::change_batch.text), "1", "map:one:content",
+                "map:one:updates"};
+    words.insert(words.end(), rest.begin(), rest.end());
+    return command(words);
+  };
+  Words messages = published([&] {
+    Reply result =
+        batch({"3", "old", "new", "kept", "get", "old",   "",  "get", "new",   "",  "del", "old",
+               "",  "del", "old", "",     "get", "old",   "",  "set", "new",   "1", "set", "new",
+               "2", "get", "new", "",     "set", "brief", "3", "del", "brief", ""});
+    const char* const texts[] = {"x", "", nullptr, nullptr, "", "2", nullptr, "14"};
+    const int64_t numbers[] = {0, 0, 1, 0, 0, 0, 1, 0};
+    ASSERT_EQ(ts_reply_size(result.get()), 8U);
+    for (size_t i = 0; i < 8; i++) {
+      const ts_reply* item = ts_reply_at(result.get(), i);
+      if (texts[i] != nullptr) {
+        EXPECT_EQ(text_of(item), texts[i]) << i;
+      } else {
+        EXPECT_EQ(ts_reply_integer(item), numbers[i]) << i;
+      }
+    }
+  });
+  // Every change is told, in order; the hash gets what is left in the end.
+  EXPECT_EQ(messages, (Words{kOne + "del:" + part("old") + part("10"),
+                             kOne + "set:" + part("new") + part("1") + part("11"),
+                             kOne + "set:" + part("new") + part("2") + part("12"),
+                             kOne + "set:" + part("brief") + part("3") + part("13"),
+                             kOne + "del:" + part("brief") + part("14")}));
+  EXPECT_EQ(answer({"HGET", "map:one:content", "=rev"}), "14");
+  EXPECT_EQ(answer({"HGET", "map:one:content", "=kind"}), "del");
+  EXPECT_EQ(answer({"HGET", "map:one:content", "new"}), "2");
+  EXPECT_EQ(answer({"HGET", "map:one:content", "kept"}), "y");
+  EXPECT_EQ(ts_reply_integer(command({"HLEN", "map:one:content"}).get()), 4);
+
+  EXPECT_EQ(published([&] {
+              batch({"1", "kept", "del", "absent", "", "get", "kept", ""});
+            }),
+            Words{});
+  command({"SET", "map:one:content", "text"});
+  EXPECT_EQ(text_of(batch({"1", "k", "set", "k", "v"}).get()).substr(0, 9), "WRONGTYPE");
+}
+
+Words sorted(Words words) {
+  std::sort(words.begin(), words.end());
+  return words;
+}
+
+Reply change_job_list(const std::function<Reply(const Words&)>& command, const std::string& value,
+                      const Words& operations) {
+  Words words{"EVAL", std::string(scripts::change_job_list.text), "0", value};
+  words.insert(words.end(), operations.begin(), operations.end());
+  return command(words);
+}
+
+// What a list is changed to as a text is what it would be as a list.
+TEST_F(ScriptInclude, JobListsChangeAsTextsLikeLists) {
+  // What in a list can be taken for the end of one item and the beginning of another, and what JSON
+  // writes otherwise than it is.
+  const Words nasty{",",   "\",\"", "]",    "[",        "\"",     "x\"abc", "abc",    "a,",
+                    ",b",  "a/b",   "\n",   "\xff\x01", "\u00e4", "job-1",  "job-10", "ob-1",
+                    "job", "\\",    "\\\"", "\"abc\"",  "][",     "a\",\"b"};
+  Words keys = nasty;
+  for (int i = 0; i < 30; i++) keys.push_back("key-" + std::to_string(i));
+  std::mt19937 random(1);
+  auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
+  for (int round = 0; round < 200; round++) {
+    Words list, operations;
+    std::vector<std::pair<bool, Words>> expected;  // a "save": changed, and the items
+    std::vector<int64_t> found;                    // of each "has"
+    // Short lists, and some that are cut by more keys than are looked for one by one.
+    const size_t known = round % 2 == 0 ? 6 + below(6) : keys.size();
+    auto key = [&] { return keys[(static_cast<size_t>(round) * 7 + below(known)) % keys.size()]; };
+    Words saved;
+    for (int step = 0; step < 60; step++) {
+      const std::string k = key();
+      const auto at = std::find(list.begin(), list.end(), k);
+      switch (below(5)) {
+        case 0:
+        case 1:
+          operations.insert(operations.end(),
+                            {at == list.end() && step % 2 == 0 ? "new" : "add", k});
+          if (at == list.end()) list.push_back(k);
+          break;
+        case 2:
+          operations.insert(operations.end(), {"remove", k});
+          if (at != list.end()) list.erase(at);
+          break;
+        case 3:
+          operations.insert(operations.end(), {"has", k});
+          found.push_back(at != list.end() ? 1 : 0);
+          break;
+        default:
+          if (below(3) != 0) break;
+          operations.insert(operations.end(), {"save", ""});
+          expected.emplace_back(sorted(list) != sorted(saved), list);
+          saved = list;
+      }
+    }
+    operations.insert(operations.end(), {"save", ""});
+    expected.emplace_back(sorted(list) != sorted(saved), list);
+    Reply reply = change_job_list(command, "", operations);
+    ASSERT_EQ(ts_reply_size(reply.get()), found.size() + expected.size());
+    size_t next_found = 0, next_saved = 0;
+    for (size_t i = 0; i < ts_reply_size(reply.get()); i++) {
+      const ts_reply* result = ts_reply_at(reply.get(), i);
+      if (ts_reply_get_type(result) == TS_INTEGER) {
+        ASSERT_EQ(ts_reply_integer(result), found[next_found++]) << "round " << round;
+        continue;
+      }
+      const auto& [changed, items] = expected[next_saved++];
+      // A key that went and came back in one step may have kept its place.
+      Words got;
+      for (size_t k = 2; k < ts_reply_size(result); k++)
+        got.push_back(text_of(ts_reply_at(result, k)));
+      if (changed) {
+        ASSERT_EQ(ts_reply_integer(ts_reply_at(result, 0)), 1) << "round " << round;
+      }
+      ASSERT_EQ(ts_reply_integer(ts_reply_at(result, 1)), 1) << "round " << round;
+      ASSERT_EQ(sorted(got), sorted(items)) << "round " << round;
+    }
+  }
+}
+
+TEST_F(ScriptInclude, JobListsMayBeWhatOthersWrote) {
+  auto items = [](const std::string& value, const Words& operations) {
+    Reply reply = change_job_list(command, value, operations);
+    if (ts_reply_size(reply.get()) != 1) return Words{text_of(reply.get())};
+    const ts_reply* result = ts_reply_at(reply.get(), 0);
+    Words all;
+    for (size_t i = 2; i < ts_reply_size(result); i++)
+      all.push_back(text_of(ts_reply_at(result, i)));
+    return all;
+  };
+  EXPECT_EQ(items("a,b", {"remove", "a", "add", "c", "save", ""}), (Words{"b", "c"}));
+  EXPECT_EQ(items(R"(["a", "b"])", {"remove", "b", "save", ""}), (Words{"a"}));
+  EXPECT_EQ(items(R"([ "a" ])", {"add", "a", "new", "b", "save", ""}), (Words{"a", "b"}));
+  EXPECT_EQ(items("[]", {"new", "a", "save", ""}), (Words{"a"}));
+  EXPECT_EQ(items(R"({"a":1})", {"save", ""}), (Words{"fault"}));
+  EXPECT_EQ(items("[1]", {"save", ""}), (Words{"fault"}));
 }
 
 TEST_F(ScriptInclude, IdsCompareAsNumbers) {

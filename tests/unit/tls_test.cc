@@ -376,7 +376,7 @@ TEST_F(Tls, BadFiles) {
   url_.cert = path("absent.pem").c_str();
   expect_has(bad_context(), "cert " + path("absent.pem") + ": No such file");
   url_.cert = path("ca.pem").c_str();
-  expect_has(bad_context(), "key " + path("ca.pem"));
+  expect_has(bad_context(), "key " + path("ca.pem") + ": no private key");
   auto other = make_identity("other", "", nullptr);
   save("other.pem", nullptr, other->key);
   url_.key = path("other.pem").c_str();
@@ -386,6 +386,9 @@ TEST_F(Tls, BadFiles) {
   fclose(file);
   url_.ca = path("rubbish.pem").c_str();
   expect_has(bad_context(), "rubbish.pem");
+  url_.ca = path("ca.pem").c_str();
+  url_.cert = path("rubbish.pem").c_str();
+  expect_has(bad_context(), "cert " + path("rubbish.pem") + ": no certificate that can be read");
 }
 
 // Instead of asking for the passphrase on the host's terminal.
@@ -393,7 +396,7 @@ TEST_F(Tls, KeyWithPassphraseIsRefused) {
   auto client = make_identity("client", "", authority_.get());
   save("client.pem", client->certificate, client->key, "secret");
   url_.cert = path("client.pem").c_str();
-  expect_has(bad_context(), "key " + path("client.pem"));
+  expect_has(bad_context(), "key " + path("client.pem") + ": no private key (without passphrase)");
 }
 
 TEST_F(Tls, CaDirectory) {

@@ -269,7 +269,7 @@ Publish a log as it grows:
     tail \-F app.log | pulseengine add logs line \-\-lines \-\-max\-len 100000
 .fi
 .PP
-Handle each event once, on as many machines as this runs on:
+Share events among as many machines as this runs on, each until it was handled:
 .PP
 .nf
     pulseengine sink orders mailer \-\-exec ./send\-mail

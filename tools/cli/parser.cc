@@ -213,6 +213,14 @@ std::string unknown_verb(const CLI::App& app) {
   return left.front();
 }
 
+// The group ("stream") that was named without one of its verbs, if that is what is wrong.
+const CLI::App* group_without_verb(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const bool takes_verbs = !at->get_subcommands([](const CLI::App*) { return true; }).empty();
+  return at != &app && takes_verbs && at->remaining(true).empty() ? at : nullptr;
+}
+
 int print_man(const CLI::App& app) {
   std::cout << man_page(app) << std::flush;
   return std::cout ? kExitOk : kExitFailed;
@@ -249,6 +257,10 @@ std::function<int()> parse(int argc, char** argv) {
     const std::string verb = unknown_verb(*app);
     if (!verb.empty()) throw Failure(kExitUsage, "unknown verb \"" + verb + "\"; see --help");
     if (error.get_exit_code() != 0) {
+      if (const CLI::App* group = group_without_verb(*app)) {
+        throw Failure(kExitUsage, group->get_name() + ": a verb is missing; see " +
+                                      verb_path(*group) + " --help");
+      }
       throw Failure(kExitUsage, std::string(error.what()) + "; see --help");
     }
     const int code = app->exit(error, std::cout, std::cerr);  // --help, --version

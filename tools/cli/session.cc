@@ -51,7 +51,18 @@ Session::Session(const GlobalOptions& global)
   pulse_engine* engine = nullptr;
   check(pulse_engine_open(&options, &engine, &error), error, "cannot start");
   engine_.reset(engine);
-  check(pulse_engine_ready_wait(engine, timeout_ms_, &error), error, "cannot reach the server");
+  const pulse_status reached = pulse_engine_ready_wait(engine, timeout_ms_, &error);
+  // The URL as such is good: a directory that local: cannot use is no wrong usage.
+  if (reached == PULSE_ERR_INVALID) {
+    throw Failure(kExitFailed, std::string("cannot reach the server: ") + error.message);
+  }
+  check(reached, error, "cannot reach the server");
+}
+
+Session::~Session() {
+  // Whoever waits for the reason of a failure waits for this first.
+  constexpr int64_t kPatienceMs = 2000;
+  if (!closed_) pulse_engine_close_wait(engine(), std::min(timeout_ms_, kPatienceMs), nullptr);
 }
 
 pulse_target Session::target(uint64_t token) const {
@@ -110,6 +121,7 @@ void Session::take_one(const std::string& what,
 }
 
 void Session::close() {
+  closed_ = true;
   pulse_error error = PULSE_ERROR_INIT;
   check(pulse_engine_close_wait(engine(), timeout_ms_, &error), error, "cannot close");
 }

@@ -26,6 +26,10 @@ enum class Wake {
 class Session {
  public:
   explicit Session(const GlobalOptions& options);
+  // After a failure, too, sinks hand back what they have and nodes leave their pool.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   pulse_engine* engine() { return engine_.get(); }
   pulse_queue* queue() { return queue_.get(); }
@@ -57,6 +61,7 @@ class Session {
  private:
   int64_t timeout_ms_;
   bool ending_ = false;
+  bool closed_ = false;
   EngineHandle engine_;
   QueueHandle queue_;
 };

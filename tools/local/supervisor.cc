@@ -124,9 +124,11 @@ class Supervisor {
 
     std::string program = find_server_program();
     if (program.empty()) {
-      answer(
-          "NOSERVER neither redis-server nor valkey-server found; install the package "
-          "redis-server or valkey-server");
+      const char* chosen = getenv("PULSE_LOCAL_SERVER");
+      answer(chosen != nullptr
+                 ? "NOSERVER PULSE_LOCAL_SERVER names no program: " + std::string(chosen)
+                 : "NOSERVER neither redis-server nor valkey-server found; install the package "
+                   "redis-server or valkey-server");
       return false;
     }
     // Nobody lives here: whatever has these names is left over from a kill.

@@ -83,22 +83,21 @@ bool Lines::next(std::string* line) {
   if (given_ < first_.size()) {
     *line = first_[given_];
   } else if (read_line(line)) {
-    if (first_.size() < kFewest) first_.push_back(*line);
-  } else if (given_ < kFewest) {
+    if (first_.size() < kFewest && given_bytes_ < kEnoughBytes) first_.push_back(*line);
+  } else if (given_ < kFewest && given_bytes_ < kEnoughBytes) {
     *line = first_[given_ % first_.size()];
   } else {
     return false;
   }
   ++given_;
+  given_bytes_ += line->size() + 1;
   return true;
 }
 
 uint64_t Lines::expected() const {
-  uint64_t lines = std::max(kFewest, given_);
-  if (file_bytes_ > read_bytes_) {
-    lines = std::max(lines, file_bytes_ / (read_bytes_ / read_ + 1));
-  }
-  return lines;
+  const uint64_t fewest = std::min(kFewest, kEnoughBytes / mean_bytes() + 1);
+  const uint64_t lines = std::max(fewest, given_);
+  return file_bytes_ > read_bytes_ ? std::max(lines, file_bytes_ / mean_bytes()) : lines;
 }
 
 }  // namespace job

@@ -21,10 +21,11 @@ struct LineEvent {
 LineEvent parse_line(std::string_view line);
 
 // Hands out the lines of a file (or "-", standard input) one by one; all of them again and again
-// until there were kFewest.
+// until there were kFewest, or kEnoughBytes: the server keeps them all in memory.
 class Lines {
  public:
   static constexpr uint64_t kFewest = 50000;
+  static constexpr uint64_t kEnoughBytes = uint64_t{256} << 20;
 
   // Throws an Error for what is no readable file with at least one line.
   explicit Lines(const std::string& path);
@@ -35,20 +36,22 @@ class Lines {
   // The next line, without its newline; false at the end.  Throws an Error when reading fails.
   bool next(std::string* line);
 
-  // How many there will be in all, estimated from the size of the file: at least kFewest.
+  // How many there will be in all, estimated from what was read and from the size of the file.
   uint64_t expected() const;
 
  private:
   bool read_line(std::string* line);
+  uint64_t mean_bytes() const { return read_bytes_ / read_ + 1; }
 
   std::string name_;
   FILE* file_;
   bool file_ended_ = false;
-  std::vector<std::string> first_;  // lines to repeat: the first kFewest
+  std::vector<std::string> first_;  // lines to repeat, as long as it may come to that
   uint64_t read_ = 0;
   uint64_t read_bytes_ = 0;
   uint64_t file_bytes_ = 0;  // 0 where it is not known
   uint64_t given_ = 0;
+  uint64_t given_bytes_ = 0;
 };
 
 }  // namespace job

@@ -2,28 +2,18 @@
 -- to dispatchers.
 --
 -- KEYS  1 own node stream  2... streams, one for each event
--- ARGV  1 number of ids  ids that were read from the own stream...  then for each event its name, its
---       payload, and the id of the pool's event that it stands for or ""
+-- ARGV  1 the first event of the own stream that was not read, or ""  2 "1": the server has XTRIM MINID
+--       then for each event its name, its payload, the id of the pool's event that it stands for or
+--       "", and its dispatcher's guard or ""
 -- Returns the id of each, or nil where there is no such stream.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local at = 2
-local read = tonumber(ARGV[1])
-for first = at, at + read - 1, 1000 do
-  redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, at + read - 1)))
-end
-at = at + read
+-- include streams.lua
+if ARGV[1] ~= '' then drop_before(KEYS[1], ARGV[1], ARGV[2]) end
 local ids = {}
 for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    local event = {'XADD', KEYS[i], '*', 'n', ARGV[at], 'p', ARGV[at + 1]}
-    if ARGV[at + 2] ~= '' then
-      event[8], event[9] = 'h:event', ARGV[at + 2]
-    end
-    ids[i - 1] = redis.call(unpack(event))
-  else
-    ids[i - 1] = false
-  end
-  at = at + 3
+  local at = 4 * i - 5
+  ids[i - 1] = add_to(KEYS[i], ARGV[at], ARGV[at + 1], 'h:event', ARGV[at + 2], 'h:guard',
+                      ARGV[at + 3])
 end
 return ids

@@ -5,10 +5,12 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
-local guards = pool_map(KEYS[1])
+local keys = {}
+for i = 1, #ARGV, 2 do keys[#keys + 1] = ARGV[i] end
+local guards = pool_batch(KEYS[1], keys)
 if map_fault then return map_fault end
 for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then map_del(guards, ARGV[i]) end
+  if guards.values[ARGV[i]] == ARGV[i + 1] then batch_del(guards, ARGV[i]) end
 end
-map_close(guards)
+batch_close(guards)
 return 1

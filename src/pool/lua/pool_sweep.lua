@@ -8,6 +8,7 @@ if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
 -- include group.lua
+-- include streams.lua
 local guards = pool_map(KEYS[1])
 if map_fault then return map_fault end
 
@@ -26,12 +27,5 @@ if groups.err or #groups ~= 1 then return gone end
 local info = fields_of(groups[1])
 if info.name ~= ARGV[1] then return gone end
 local first = redis.call('XPENDING', KEYS[2], ARGV[1])[2] or info['last-delivered-id']
-if ARGV[2] == '1' then
-  redis.call('XTRIM', KEYS[2], 'MINID', '~', first)
-  return gone
-end
-local old = redis.call('XRANGE', KEYS[2], '-', first, 'COUNT', 1000)
-for _, entry in ipairs(old) do
-  if entry[1] ~= first then redis.call('XDEL', KEYS[2], entry[1]) end
-end
+drop_before(KEYS[2], first, ARGV[2])
 return gone

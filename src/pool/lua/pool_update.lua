@@ -1,134 +1,178 @@
--- What happened to the jobs of a worker, in order.
+-- What happened to the jobs of the workers of a node, in order.
 --
--- KEYS  1 workers  2 jobs  3 job-payloads  4 worker-keepalive  5 cleanup  6 pool stream
---       7 worker stream  8... node streams, two for each "ack": the router's, the dispatcher's
--- ARGV  1 worker id  2 group of the routers, then what happened:
+-- KEYS  1 workers  2 jobs  3 job-payloads  4 worker-keepalive  5 cleanup  6 pending-jobs  7 pool stream
+--       8... for each worker its stream, and two node streams for each "ack": the router's, the
+--       dispatcher's
+-- ARGV  1 group of the routers  2 "1": the server has XTRIM MINID  3 number of workers, then for each its
+--       id, "1" if this may have been done before, the first event of its stream that was not taken up
+--       or "", the number of arguments, and what happened:
 --   own key payload     the worker has the job from now on
 --   take key payload    the same, unless the job has ended: it existed before
 --   end key             the job is over
 --   drop key            the worker does not have it; the job is in the queue already
 --   move key event      the same, and it goes to the queue
---   ack answer event dispatched
+--   ack answer event dispatched key guard
 --                       the answer to a router; if it said which of the pool's events it is about,
 --                       that one is done with, and its dispatcher, if there is one, told here: the
---                       router may be gone
---   read id             an event of the worker's stream was taken up
+--                       router may be gone.  The dispatcher's guard goes before he is told, if his
+--                       event said which it is.
 --   leaving             the worker gets no more jobs
 --   gone                the worker leaves for good, if it has no job left
--- Returns 0 when the worker was declared dead (nothing is written then), else for each "own" and "take"
--- the worker that has the job already, or "", or "ended".
+-- Returns for each worker 0 when it was declared dead (nothing is written of it then), else for each
+-- "own" and "take" the worker that has the job already, or "", or "ended".
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- include pool.lua
--- include map_list.lua
-local id = ARGV[1]
-local workers, jobs, payloads = pool_map(KEYS[1]), pool_map(KEYS[2]), pool_map(KEYS[3])
-local alive, cleanup = pool_map(KEYS[4]), pool_map(KEYS[5])
-local list = map_list(jobs, id)
+-- include job_list.lua
+-- include streams.lua
+
+-- --- what there is to do, and what must be known for it
+
+local arguments = {own = 2, take = 2, ['end'] = 1, drop = 1, move = 2, ack = 5, leaving = 0, gone = 0}
+local sections, ids, job_keys, guard_keys = {}, {}, {}, {}
+local leaves
+do
+  local at, stream = 4, 8
+  for n = 1, tonumber(ARGV[3]) do
+    local first, last = at + 4, at + 3 + ARGV[at + 3]
+    sections[n] = {id = ARGV[at], again = ARGV[at + 1] == '1', unread = ARGV[at + 2], first = first,
+                   last = last, stream = stream}
+    ids[n] = ARGV[at]
+    stream = stream + 1
+    at = first
+    while at <= last do
+      local what = ARGV[at]
+      if what == 'own' or what == 'take' or what == 'end' then
+        job_keys[#job_keys + 1] = ARGV[at + 1]
+      elseif what == 'ack' then
+        stream = stream + 2
+        if ARGV[at + 5] ~= '' then guard_keys[#guard_keys + 1] = ARGV[at + 4] end
+      elseif what == 'gone' then
+        leaves = true
+      end
+      at = at + 1 + arguments[what]
+    end
+  end
+end
+
+local nobody = {kind = false, changed = {}}
+local workers, jobs = pool_batch(KEYS[1], ids), pool_batch(KEYS[2], ids)
+local payloads = job_keys[1] and pool_batch(KEYS[3], job_keys) or nobody
+local guards = guard_keys[1] and pool_batch(KEYS[6], guard_keys) or nobody
+local alive = leaves and pool_batch(KEYS[4], ids) or nobody
+local cleanup = leaves and pool_batch(KEYS[5], ids) or nobody
+local lists = {}
+for _, section in ipairs(sections) do
+  local id = section.id
+  if workers.values[id] then
+    lists[id] = job_list(jobs.values[id])
+    if not lists[id] and not map_fault then
+      map_fault = {err = 'WRONGTYPE the value of ' .. id .. ' is no list of texts'}
+    end
+  end
+end
 if map_fault then return map_fault end
-if redis.call('HEXISTS', KEYS[1], id) == 0 then return 0 end
 
 -- The worker that has a job, if it exists: nobody can have one without a payload.
-local lists
-local function owner_of(key)
-  if redis.call('HEXISTS', KEYS[3], key) == 0 then return '' end
-  lists = lists or redis.call('HGETALL', KEYS[2])
+local others
+local function owner_of(key, id)
+  if not payloads.values[key] then return '' end
+  for other, list in pairs(lists) do
+    if other ~= id and job_list_has(list, key) then return other end
+  end
+  others = others or redis.call('HGETALL', KEYS[2])
   local plain = string.find(key, '^[%w%-_%.:]+$') and '"' .. key .. '"'
-  for i = 1, #lists, 2 do
-    if lists[i] ~= id and string.sub(lists[i], 1, 1) ~= '=' and
-        (not plain or string.find(lists[i + 1], plain, 1, true)) then
-      for _, item in ipairs(list_of(lists[i + 1]) or {}) do
-        if item == key then return lists[i] end
+  for i = 1, #others, 2 do
+    if not lists[others[i]] and string.sub(others[i], 1, 1) ~= '=' and
+        (not plain or string.find(others[i + 1], plain, 1, true)) then
+      for _, item in ipairs(list_of(others[i + 1]) or {}) do
+        if item == key then return others[i] end
       end
     end
   end
   return ''
 end
 
-local owners = {}
-local place, changed = {}, false
-for i, key in ipairs(list) do place[key] = i end
-local function own(key)
-  if place[key] then return end
-  list[#list + 1] = key
-  place[key] = #list
-  changed = true
-end
-local function disown(key)
-  if not place[key] then return end
-  list[place[key]] = false
-  place[key] = nil
-  changed = true
-end
-local function save()
+-- --- doing it
+
+local settled = {}
+
+local function save(id)
+  local text, changed = job_list_text(lists[id])
   if not changed then return end
-  local kept = {}
-  for _, key in ipairs(list) do
-    if key then kept[#kept + 1] = key end
+  if text then
+    batch_set(jobs, id, text)
+  else
+    batch_del(jobs, id)
   end
-  map_set_list(jobs, id, kept)
-  changed = false
 end
 
-local stream = 8
-local at = 3
-while at <= #ARGV do
-  local what = ARGV[at]
-  local key = ARGV[at + 1]
-  if what == 'take' and redis.call('HEXISTS', KEYS[3], key) == 0 then
-    owners[#owners + 1] = 'ended'
-    at = at + 3
-  elseif what == 'own' or what == 'take' then
-    owners[#owners + 1] = owner_of(key)
-    own(key)
-    map_set(payloads, key, ARGV[at + 2])
-    at = at + 3
-  elseif what == 'end' then
-    disown(key)
-    map_del(payloads, key)
-    at = at + 2
-  elseif what == 'drop' then
-    disown(key)
-    at = at + 2
-  elseif what == 'move' then
-    disown(key)
-    redis.call('XADD', KEYS[6], '*', 'n', 'j', 'p', ARGV[at + 2])
-    at = at + 3
-  elseif what == 'ack' then
-    local event, dispatched = ARGV[at + 2], ARGV[at + 3]
-    local answer = {'XADD', KEYS[stream], '*', 'n', 'a', 'p', key}
-    if event ~= '' then
-      answer[8], answer[9] = 'h:settled', '1'
-      redis.pcall('XACK', KEYS[6], ARGV[2], event)
-    end
-    if redis.call('EXISTS', KEYS[stream]) == 1 then redis.call(unpack(answer)) end
-    if dispatched ~= '' and redis.call('EXISTS', KEYS[stream + 1]) == 1 then
-      redis.call('XADD', KEYS[stream + 1], '*', 'n', 'd', 'p', dispatched)
-    end
-    stream = stream + 2
-    at = at + 4
-  elseif what == 'read' then
-    redis.call('XDEL', KEYS[7], key)
-    at = at + 2
-  elseif what == 'leaving' then
-    if redis.call('HGET', KEYS[1], id) ~= '-' then map_set(workers, id, '-') end
-    at = at + 1
-  else
-    save()
-    if redis.call('HEXISTS', KEYS[2], id) == 0 then
-      map_del(workers, id)
-      map_del(alive, id)
-      map_del(cleanup, id)
-      redis.call('DEL', KEYS[7])
-    end
-    at = at + 1
+local function answer(at, stream)
+  local text, event, dispatched, key, guard = unpack(ARGV, at + 1, at + 5)
+  if event ~= '' then settled[#settled + 1] = event end
+  local released = ''
+  if guard ~= '' then
+    released = '1'
+    if guards.values[key] == guard then batch_del(guards, key) end
+  end
+  add_to(KEYS[stream], 'a', text, 'h:settled', event ~= '' and '1' or '', '', '')
+  if dispatched ~= '' then
+    add_to(KEYS[stream + 1], 'd', dispatched, 'h:released', released, '', '')
   end
 end
-save()
+
+local function update(section)
+  local id, list = section.id, lists[section.id]
+  local owners = {}
+  local at, stream = section.first, section.stream + 1
+  while at <= section.last do
+    local what, key = ARGV[at], ARGV[at + 1]
+    if what == 'take' and not payloads.values[key] then
+      owners[#owners + 1] = 'ended'
+    elseif what == 'own' or what == 'take' then
+      owners[#owners + 1] = owner_of(key, id)
+      job_list_add(list, key, what == 'own' and not section.again)
+      batch_set(payloads, key, ARGV[at + 2])
+    elseif what == 'end' then
+      job_list_remove(list, key)
+      batch_del(payloads, key)
+    elseif what == 'drop' then
+      job_list_remove(list, key)
+    elseif what == 'move' then
+      job_list_remove(list, key)
+      redis.call('XADD', KEYS[7], '*', 'n', 'j', 'p', ARGV[at + 2])
+    elseif what == 'ack' then
+      answer(at, stream)
+      stream = stream + 2
+    elseif what == 'leaving' then
+      if workers.values[id] ~= '-' then batch_set(workers, id, '-') end
+    else
+      save(id)
+      if not jobs.values[id] then
+        batch_del(workers, id)
+        batch_del(alive, id)
+        batch_del(cleanup, id)
+        redis.call('DEL', KEYS[section.stream])
+        streams[KEYS[section.stream]] = false
+      end
+    end
+    at = at + 1 + arguments[what]
+  end
+  save(id)
+  if section.unread ~= '' then drop_before(KEYS[section.stream], section.unread, ARGV[2]) end
+  return owners
+end
+
+local results = {}
+for n, section in ipairs(sections) do
+  results[n] = lists[section.id] and update(section) or 0
+end
+if settled[1] then redis.pcall('XACK', KEYS[7], ARGV[1], unpack(settled)) end
 -- Owners before payloads: a payload that nobody owns looks lost.
-map_close(jobs)
-map_close(payloads)
-map_close(workers)
-map_close(alive)
-map_close(cleanup)
-return owners
+batch_close(jobs)
+batch_close(payloads)
+batch_close(guards)
+batch_close(workers)
+batch_close(alive)
+batch_close(cleanup)
+return results

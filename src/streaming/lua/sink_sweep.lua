@@ -28,6 +28,8 @@ if not there then
 end
 local last_delivered = there['last-delivered-id']
 
+-- Alone, and nothing pending: there is nothing to take over, and nobody to share the work with.
+local idle = there['pending'] == 0 and there['consumers'] == 1
 local others = {}
 local found_self = false
 for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
@@ -40,6 +42,7 @@ for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
 end
 -- Older servers make the consumer with its first event only.
 if not found_self and newer then return {'gone'} end
+if idle and found_self then return {'ok', last_delivered, '', '0-0', {}, {}, {}} end
 
 local lowest = redis.call('XPENDING', stream, group)[2] or ''
 

@@ -1,10 +1,16 @@
 -- include map.lua
+-- include map_batch.lua
 -- include digits.lua
 -- What scripts of pools have in common.
 
 -- A map by its content's key.
 local function pool_map(content)
   return map_open(content, string.sub(content, 1, -8) .. 'updates')
+end
+
+-- The same, to look at many keys and change them.
+local function pool_batch(content, keys)
+  return batch_open(content, string.sub(content, 1, -8) .. 'updates', keys)
 end
 
 -- Microseconds of the server's clock; they fit in a Lua number.

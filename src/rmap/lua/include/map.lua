@@ -13,9 +13,9 @@
 -- The error reply for the first map that cannot be changed.
 local map_fault
 
--- A map with its content (a hash) and its channel.  Its array part: messages that wait for map_close.
-local function map_open(content, channel)
-  local rev = redis.pcall('HGET', content, '=rev') or '0'
+-- A map with its content (a hash), its channel, and what the server said of its revision.  Its array
+-- part: messages that wait for map_close.
+local function map_at(content, channel, rev)
   if type(rev) == 'table' then  -- no hash
     map_fault = map_fault or rev
   -- Beyond 15 digits Lua's numbers are not exact.
@@ -26,12 +26,24 @@ local function map_open(content, channel)
   return {content = content, channel = channel, rev = rev, kind = false}
 end
 
+local function map_open(content, channel)
+  return map_at(content, channel, redis.pcall('HGET', content, '=rev') or '0')
+end
+
 -- What goes before a text in a message.
-local function size(text) return struct.pack('<i4', #text) end
+local sizes = {}
+local function size(text)
+  local packed = sizes[#text]
+  if not packed then
+    packed = struct.pack('<i4', #text)
+    sizes[#text] = packed
+  end
+  return packed
+end
 
 -- Notes that the hash was changed: by a set if there is a value, else by a deletion.
 local function map_note(map, key, value)
-  local rev = string.format('%.0f', map.rev + 1)
+  local rev = string.format('%d', map.rev + 1)
   map.rev = rev
   if value then
     map.kind = 'set'
@@ -61,11 +73,14 @@ local function map_empty(map, kind)
   map[#map + 1] = kind .. ':' .. map.rev
 end
 
--- Writes the revision and publishes what was changed, if anything was.  `ttl`: text of ms, "0" or nil
--- for none; `sliding`: it begins anew.
-local function map_close(map, ttl, sliding)
+-- Writes the revision, together with `fields` (names and values), and publishes what was changed, if
+-- anything was.  `ttl`: text of ms, "0" or nil for none; `sliding`: it begins anew.
+local function map_close(map, ttl, sliding, fields)
   if not map.kind then return end
-  redis.call('HSET', map.content, '=rev', map.rev, '=kind', map.kind)
+  fields = fields or {}
+  local n = #fields
+  fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = '=rev', map.rev, '=kind', map.kind
+  redis.call('HSET', map.content, unpack(fields))
   for i = 1, #map do redis.call('PUBLISH', map.channel, map[i]) end
   if ttl and ttl ~= '0' and (sliding or redis.call('PTTL', map.content) < 0) then
     redis.call('PEXPIRE', map.content, ttl)
