@@ -87,6 +87,9 @@ void PoolWorker::join() {
   stream_ = std::move(stream);
   taken_ = dropped_ = {0, 0};
   incarnation_++;
+  sending_ = false;
+  updates_.clear();
+  sent_ = nullptr;
   phase_ = Phase::joining;
   auto format = [this, init = std::move(init)](CommandWriter& w, bool eval) {
     const PoolNames& names = node_->names();
@@ -643,6 +646,8 @@ void PoolWorker::update(Update update) {
 }
 
 Ref<UpdateBatch> PoolWorker::next_updates(int64_t now_ms, UpdateRoom* room) {
+  // One that others have buried has nothing to tell: what is left is about its former id.
+  if (phase_ != Phase::running && phase_ != Phase::leaving) return {};
   if (sending_ || now_ms < retry_ms_ || !has_updates()) return {};
   if (!sent_) {
     auto batch = make_ref<UpdateBatch>(id_, stream_->key(), incarnation_);
