@@ -4,10 +4,11 @@
 
 namespace bench {
 
-Handle<pulse_engine> open_engine(const char* url, int connections) {
+Handle<pulse_engine> open_engine(const char* url, int connections, int64_t wait_spin_us) {
   pulse_engine_options options = PULSE_ENGINE_OPTIONS_INIT;
   options.url = url;
   options.command_connections = connections;
+  options.wait_spin_us = wait_spin_us;
   pulse_error error = PULSE_ERROR_INIT;
   pulse_engine* engine = nullptr;
   require_ok(pulse_engine_open(&options, &engine, &error), error, "pulse_engine_open");

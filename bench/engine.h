@@ -31,7 +31,7 @@ using Handle = std::unique_ptr<T, Release>;
 constexpr int64_t kWaitMs = 30000;
 
 // Connected when it returns.
-Handle<pulse_engine> open_engine(const char* url, int connections = 1);
+Handle<pulse_engine> open_engine(const char* url, int connections = 1, int64_t wait_spin_us = 0);
 // max_len as in pulse_stream_options.
 Handle<pulse_stream> open_stream(pulse_engine* engine, const std::string& name, int64_t max_len);
 pulse_event_id add_and_wait(pulse_stream* stream, const std::string& name,

@@ -65,9 +65,9 @@ class Blocking : public OneAtATime {
 
 class Waiting : public OneAtATime {
  public:
-  explicit Waiting(Place& place)
+  explicit Waiting(Place& place, int64_t spin_us = 0)
       : OneAtATime(place),
-        engine_(open_engine(place.url())),
+        engine_(open_engine(place.url(), 1, spin_us)),
         stream_(open_stream(engine_.get(), "waiting", kTrimAlways)) {}
 
  protected:
@@ -152,6 +152,10 @@ std::vector<Result> run_latency(Context& context) {
   of({"9b", "one add at a time, _wait from another thread, p50 / blocking hiredis", "us", 1.8, 1.3,
       true},
      waiting);
+  Waiting spinning(context.place, 1000);
+  of({"9c", "one add at a time, _wait with wait_spin_us, p50 / blocking hiredis", "us", 1.0, 0.5,
+      true},
+     spinning);
   return results;
 }
 

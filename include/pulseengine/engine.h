@@ -71,12 +71,17 @@ typedef struct pulse_engine_options {
   pulse_destroy_fn log_destroy;
   void (*thread_start)(void *user_data); /* first call on the loop thread */
   void *thread_start_user_data;
+  /* 0 = not at all.  After a blocking call began, the loop's thread looks for work for so long
+   * (microseconds, at most 1,000,000) without sleeping, and the caller for his answer where there
+   * are more than two processors: less latency, for all that the processor can do.  Thread driver.
+   */
+  int64_t wait_spin_us;
 } pulse_engine_options;
 
 #define PULSE_ENGINE_OPTIONS_INIT                                                             \
   {                                                                                           \
     sizeof(pulse_engine_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, \
-        NULL, NULL, NULL, NULL, NULL, NULL                                                    \
+        NULL, NULL, NULL, NULL, NULL, NULL, 0                                                 \
   }
 
 /* Sets *options to PULSE_ENGINE_OPTIONS_INIT.  Since 0.1. */

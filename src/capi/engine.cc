@@ -74,6 +74,7 @@ Error take_engine_options(const pulse_engine_options* given, EngineConfig* confi
        &server.max_reply_bytes},
       {"reconnect_min_ms", o.reconnect_min_ms, 10, 1, kMaxMs, false, &server.reconnect_min_ms},
       {"reconnect_max_ms", o.reconnect_max_ms, 5000, 1, kMaxMs, false, &server.reconnect_max_ms},
+      {"wait_spin_us", o.wait_spin_us, 0, 1, 1000000, false, &config->wait_spin_us},
       {"command_connections", o.command_connections, 1, 1, 64, false, &connections},
       {"max_read_connections", o.max_read_connections, 8, 1, 256, false, &read_connections},
   };

@@ -53,6 +53,7 @@ struct EngineConfig {
   LogTarget log;
   void (*thread_start)(void*) = nullptr;
   void* thread_start_user_data = nullptr;
+  int64_t wait_spin_us = 0;
 };
 
 }  // namespace pulseengine

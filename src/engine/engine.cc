@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/process.h"
@@ -122,8 +123,23 @@ void Engine::thread_main(void* p) {
   if (engine->config_.thread_start != nullptr) {
     engine->config_.thread_start(engine->config_.thread_start_user_data);
   }
-  engine->loop_.run();
+  engine->run_loop();
   engine->shut_loop();
+}
+
+// Until the engine is closed.
+void Engine::run_loop() noexcept {
+  if (config_.wait_spin_us == 0) {
+    loop_.run();
+    return;
+  }
+  while (!finished_) {
+    if (monotonic_us() < spin_until_us_.load(std::memory_order_relaxed)) {
+      loop_.run_nowait();
+    } else {
+      loop_.run_wait();
+    }
+  }
 }
 
 void Engine::close() {
@@ -319,11 +335,24 @@ int64_t Engine::run_once(size_t max_events, int64_t budget_us) {
   return ran;
 }
 
+// Keeps the loop's thread awake, and the caller where that leaves a processor for the server.
+void Engine::spin(const Signal& signal, int64_t timeout_ms) {
+  static const bool enough = std::thread::hardware_concurrency() > 2;
+  if (timeout_ms == 0) return;
+  const int64_t until = monotonic_us() + config_.wait_spin_us;
+  spin_until_us_.store(until, std::memory_order_relaxed);
+  while (enough && !signal.is_set() && monotonic_us() < until) {
+  }
+}
+
 pulse_status Engine::wait(Signal& signal, int64_t timeout_ms) {
   if (on_loop_thread()) return PULSE_ERR_REENTRANT;
   int64_t deadline = deadline_after(timeout_ms);
   bool mine = config_.driver == PULSE_DRIVER_MANUAL && driving_thread_.load() == this_thread_id();
-  if (!mine) return signal.wait_until(deadline) ? PULSE_OK : PULSE_ERR_TIMEOUT;
+  if (!mine) {
+    if (config_.wait_spin_us > 0) spin(signal, timeout_ms);
+    return signal.wait_until(deadline) ? PULSE_OK : PULSE_ERR_TIMEOUT;
+  }
   Ref<Engine> self = Ref<Engine>::share(this);
   bool waited = false;
   while (!signal.is_set()) {

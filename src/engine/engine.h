@@ -178,6 +178,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void connection_lost(Connection& connection, const Error& error) override;
 
   static void thread_main(void* p);
+  void run_loop() noexcept;
   void run_tasks();
   void run_task(Task& task) noexcept;
   template <class F>
@@ -201,6 +202,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void finish_close_if_done();
   void finish_close() noexcept;
   void shut_loop() noexcept;
+  void spin(const Signal& signal, int64_t timeout_ms);
   pulse_status enter_loop();
   void leave_loop();
 
@@ -208,6 +210,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   EngineConfig config_;
   Loop loop_;
   Thread thread_;
+  std::atomic<int64_t> spin_until_us_{0};  // until then the loop's thread does not sleep
   std::mutex thread_mutex_;  // guards thread_'s join and detach
   ConnectionCounters counters_;
   Ref<TlsContext> tls_;

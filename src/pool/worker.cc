@@ -647,6 +647,7 @@ void PoolWorker::update(Update update) {
 }
 
 Ref<UpdateBatch> PoolWorker::next_updates(int64_t now_ms, UpdateRoom* room) {
+  // One that others have buried has nothing to tell: what is left is about its former id.
   if (!in_pool() || sending_ || now_ms < retry_ms_ || !has_updates()) return {};
   if (!sent_) {
     auto batch = make_ref<UpdateBatch>(id_, stream_->key(), incarnation_);
@@ -771,9 +772,6 @@ void PoolWorker::declared_dead() noexcept {
   Ref<PoolWorker> self = Ref<PoolWorker>::share(this);  // it may end
   phase_ = Phase::dying;
   incarnation_++;
-  sending_ = false;
-  updates_.clear();
-  sent_ = nullptr;
   again_.clear();
   close_reader();
   node_->counters.lost_owners.fetch_add(1, std::memory_order_relaxed);

@@ -155,6 +155,21 @@ static void the_thread_starts_with_the_hook_and_blocks_signals(void **state) {
   assert_false(pthread_equal(f.first, pthread_self()));
 }
 
+/* wait_spin_us changes how long calls take, and nothing else. */
+static void waiting_may_spin(void **state) {
+  fixture *fx = *state;
+  pulse_engine_options options = fx_options(fx);
+  options.wait_spin_us = 300;
+  pulse_engine *engine = fx_ready(fx, &options);
+  pulse_stream *stream = fx_stream_on(fx, engine, "s", NULL);
+  pulse_event_id last = {0, 0};
+  for (int i = 0; i < 200; ++i) {
+    const pulse_event_id id = fx_add(stream, "n", "p");
+    assert_true(pulse_event_id_compare(&last, &id) < 0);
+    last = id;
+  }
+}
+
 static void manual_calls_are_not_for_thread_engines(void **state) {
   fixture *fx = *state;
   pulse_engine *engine = fx_ready(fx, NULL);
@@ -441,6 +456,7 @@ int main(void) {
       BOTH_DRIVERS(blocking_calls_in_an_inline_callback_are_reentrant),
       BOTH_DRIVERS(dispatched_callbacks_may_block),
       THREAD_ONLY(the_thread_starts_with_the_hook_and_blocks_signals),
+      THREAD_ONLY(waiting_may_spin),
       THREAD_ONLY(manual_calls_are_not_for_thread_engines),
       MANUAL_ONLY(a_manual_engine_starts_no_thread),
       MANUAL_ONLY(nothing_happens_unless_it_is_run),

@@ -739,6 +739,35 @@ static void a_worker_that_was_declared_dead_may_have_answers_left(void **state) 
   assert_text(col_wait(requests, PULSE_EVENT_JOB_START, 2), name, "l");
 }
 
+/* What it had read of its stream, and not told the server, is about its former name. */
+static void a_worker_that_was_declared_dead_while_it_read_goes_on(void **state) {
+  fixture *fx = *state;
+  collector *requests = fx_collector(fx), *done = fx_collector(fx);
+  pulse_node *node = quick_node(fx, NULL);
+  pulse_worker *worker = fx_worker(fx, node, NULL, requests);
+  char before[27];
+  pulse_worker_get_id(worker, before, sizeof before);
+  dispatch(node, "k", "x", done);
+  const ev *start = col_wait(requests, PULSE_EVENT_JOB_START, 0);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  col_wait(done, PULSE_EVENT_JOB_DISPATCHED, 0);
+  fx_redis(fx, "MULTI");
+  fx_redis(fx, "HDEL map:p:workers:content %s", before);
+  fx_redis(fx, "XADD pulse:stream:worker:%s * n i p x", before);
+  fx_redis(fx, "EXEC");
+  const ev *stop = col_wait(requests, PULSE_EVENT_JOB_STOP, 0);
+  assert_int_equal(stop->state, PULSE_STOP_LOST);
+  /* Its host takes time to stop the job. */
+  const int64_t enough = ts_now_ms() + 500;
+  while (ts_now_ms() < enough) fx_pump(fx);
+  assert_ok(pulse_job_stopped(stop->job, PULSE_OK, NULL, 0));
+  start = col_wait(requests, PULSE_EVENT_JOB_START, 1);
+  assert_ok(pulse_job_started(start->job, PULSE_OK, NULL, 0));
+  dispatch(node, "l", "x", done);
+  start = col_wait(requests, PULSE_EVENT_JOB_START, 2);
+  assert_text(start, name, "l");
+}
+
 static void events_that_cannot_be_read_are_acked(void **state) {
   fixture *fx = *state;
   pulse_node *node = quick_node(fx, NULL);
@@ -1036,6 +1065,7 @@ int main(void) {
       BOTH_DRIVERS(a_job_in_the_queue_is_not_put_there_again),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_stops_its_jobs),
       BOTH_DRIVERS(a_worker_that_was_declared_dead_may_have_answers_left),
+      BOTH_DRIVERS(a_worker_that_was_declared_dead_while_it_read_goes_on),
       BOTH_DRIVERS(events_that_cannot_be_read_are_acked),
       BOTH_DRIVERS(a_snapshot_shows_the_pool),
       BOTH_DRIVERS(a_shutdown_ends_all_jobs_on_all_nodes),

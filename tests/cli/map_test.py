@@ -95,6 +95,16 @@ class Writes(MapTest):
         self.assertEqual(self.map("get", "l", "--list"),
                          {"values": None, "existed": False, "rev": 4})
 
+    def test_items_are_taken_as_they_are(self):
+        items = ["[1]", "[a,b]", "[]", "a,b", "{}", "\"q\"", "\\u0041", "", "-"]
+        for number, item in enumerate(items, 1):
+            self.assertEqual(self.map("append", "l", item)["values"], items[:number])
+        self.assertEqual(self.map("append-unique", "l", "--", *items, "--x")["values"],
+                         [*items, "--x"])
+        self.assertEqual(self.map("remove", "l", "[a,b]", "[]", "[1]")["values"],
+                         [*items[3:], "--x"])
+        self.run_tool("map", self.stream, "append-unique", "l", code=2)
+
     def test_del_and_cad(self):
         self.map("set", "k", "v")
         self.assertEqual(self.map("cad", "k", "x"),

@@ -405,7 +405,9 @@ void MapScene::check(const MapWorkerSeen& worker, const std::vector<MapClaim>& c
 
 void MapScene::finish() {
   let_history_catch_up();
-  if (ttl_ms_ == 0) EXPECT_EQ(history_->revision(), load().revision);
+  if (ttl_ms_ == 0) {
+    EXPECT_EQ(history_->revision(), load().revision);
+  }
   for (const auto& worker : workers_) ts_process_close_input(worker->process);
   for (const auto& worker : workers_) {
     EXPECT_EQ(ts_process_wait(worker->process, TS_DEADLINE_MS), 0)
@@ -418,7 +420,9 @@ void MapScene::finish() {
     for (const std::string& text : worker->broken) ADD_FAILURE() << worker->name << ": " << text;
   }
   // What the server had published and nobody has received when it was killed is not known.
-  if (history_->starts() == 1) EXPECT_EQ(unknown_, 0) << "the history knows too little";
+  if (history_->starts() == 1) {
+    EXPECT_EQ(unknown_, 0) << "the history knows too little";
+  }
   const auto sum = [&](int64_t MapWorkerSeen::*field) {
     return total([&](const MapWorkerSeen& worker) { return worker.*field; });
   };

@@ -249,6 +249,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (in.flag()) o.key_prefix = prefix.c_str();
   pulse_target state = target(in, queue);
   o.state_target = &state;
+  o.wait_spin_us = number();
   pulse_engine_options* given_options = options.get(in);
   // Without these fields the library would use its defaults: a server that may be there.
   if (given_options == nullptr || o.size < offsetof(pulse_engine_options, log_level))

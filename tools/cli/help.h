@@ -18,6 +18,8 @@ inline std::string verb_path(const CLI::App& verb) {
   return path + " " + verb.get_name();
 }
 
+inline bool takes_many(const CLI::Option* option) { return option->get_expected_max() > 1; }
+
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() { column_width(kColumn); }
@@ -37,6 +39,11 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override {
     const bool typed = !option->get_positional() && option->get_type_size() > 0;
     return typed ? " " + option->get_type_name() : "";
+  }
+
+  std::string make_option_usage(const CLI::Option* option) const override {
+    const std::string name = make_option_name(option, true) + (takes_many(option) ? "..." : "");
+    return option->get_required() ? name : "[" + name + "]";
   }
 
   std::string make_subcommand(const CLI::App* verb) const override {

@@ -61,7 +61,13 @@ class MapVerbs {
   }
 
   void items(CLI::App* verb, bool required) {
-    verb->add_option("ITEM", arguments_->items, "Items of the list")->required(required);
+    // With extra arguments CLI11 would take "[a,b]" for two of them, without them only as many as
+    // are expected.
+    verb->add_option("ITEM", arguments_->items, "Items of the list")
+        ->required(required)
+        ->expected(CLI::detail::expected_max_vector_size - 1, CLI::detail::expected_max_vector_size)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->allow_extra_args(false);
   }
 
  private:
