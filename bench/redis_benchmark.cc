@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <sstream>
 
@@ -49,10 +50,13 @@ RedisBenchmark::RedisBenchmark(Place& place, int clients, int pipeline, Words co
     : place_(place), clients_(clients), pipeline_(pipeline), command_(std::move(command)) {}
 
 Sample RedisBenchmark::run(double seconds) {
+  // It sends whole pipelines; when that is more than it was asked for it may take its end for a
+  // lost connection.
   const double step = static_cast<double>(clients_) * pipeline_;
-  const auto requests = static_cast<int64_t>(std::max(step, rate_ * seconds));
+  const double wanted = rate_ == 0 ? 20000 : rate_ * seconds;
+  const auto requests = static_cast<int64_t>(std::max(1.0, std::ceil(wanted / step)) * step);
   Words words = {program(), "-q",
-                 "-n",      std::to_string(rate_ == 0 ? 20000 : requests),
+                 "-n",      std::to_string(requests),
                  "-c",      std::to_string(clients_),
                  "-P",      std::to_string(pipeline_)};
   for (const std::string& word : place_.benchmark_options()) words.push_back(word);
@@ -76,7 +80,6 @@ Sample RedisBenchmark::run(double seconds) {
   require(status == 0 && text.find("rror") == std::string::npos, "redis-benchmark: " + text);
   rate_ = parse_rate(text);
   require(rate_ > 0, "redis-benchmark: " + text);
-  // It sends whole pipelines: a few more than it was asked for.
   sample.operations = static_cast<double>(place_.calls()[name] - before);
   require(sample.operations >= atof(words[3].c_str()), "redis-benchmark sent too little");
   sample.seconds = sample.operations / rate_;
