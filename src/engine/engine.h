@@ -211,7 +211,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Loop loop_;
   Thread thread_;
   std::atomic<int64_t> spin_until_us_{0};  // until then the loop's thread does not sleep
-  std::mutex thread_mutex_;  // guards thread_'s join and detach
+  std::mutex thread_mutex_;                // guards thread_'s join and detach
   ConnectionCounters counters_;
   Ref<TlsContext> tls_;
   Vector<Connection*> connections_;  // all that exist: flushed at the end of each turn
