@@ -58,7 +58,7 @@ void PoolNode::flush_updates() {
     auto run = make_ref<UpdateRun>();
     UpdateRoom room;
     for (; at < workers_.size() && !room.empty(); at++) {
-      run->parts.reserve(run->parts.size() + 1);
+      reserve_one_more(run->parts);
       Ref<UpdateBatch> batch = workers_[at]->next_updates(now, &room);
       if (batch) run->parts.push_back({workers_[at], std::move(batch)});
     }

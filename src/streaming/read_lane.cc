@@ -93,7 +93,7 @@ void ReadLane::sync(LaneMember& member) {
     auto at = member.tracks.find(index);
     if (at == member.tracks.end()) {
       Vector<LaneTrack*>& readers = feed_for(key).tracks;
-      if (readers.size() == readers.capacity()) readers.reserve(2 * readers.size() + 1);
+      reserve_one_more(readers);
       auto track = make_ref<LaneTrack>(&member, feeds_.find(key)->second, index);
       at = member.tracks.emplace(index, std::move(track)).first;
       member.behind = true;
