@@ -154,7 +154,7 @@ void Sink::flush_releases(SinkStream& s) {
 template <class Format, class Each>
 void Sink::send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* script, Format format,
                        Each each) {
-  auto write = [this, &s, batch, format](CommandWriter& w, bool eval) {
+  auto write = [batch, format](CommandWriter& w, bool eval) {
     batch->formatted++;
     if (eval) batch->evaluated = true;
     format(w, eval, *batch);
