@@ -41,6 +41,14 @@ class Target {
     if (destroy_ != nullptr) destroy_(user_data_);
   }
 
+  // Makes an empty one a host's callback.
+  void set_callback(pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
+                    uint64_t token) {
+    callback_ = callback;
+    user_data_ = user_data;
+    destroy_ = destroy;
+    token_ = token;
+  }
   bool empty() const { return queue_ == nullptr && callback_ == nullptr; }  // nobody is told
   bool internal() const { return internal_; }
   Queue* queue() const { return queue_; }
@@ -78,6 +86,8 @@ class Delivery : public virtual RefCounted {
   virtual bool next_event(pulse_event* event) = 0;
   // How many next_event would still give.
   virtual size_t remaining() const = 0;
+  // It goes into a queue of the host, which may live longer than the engine.
+  virtual void leaves_engine() {}
 
  private:
   friend class DeliveryList;
