@@ -1,5 +1,7 @@
 #include "base/recycler.h"
 
+#include "base/prefetch.h"
+
 namespace pulseengine {
 
 Recycler::~Recycler() {
@@ -23,6 +25,8 @@ void* Recycler::take() {
   Block* block = free_;
   if (block != nullptr) {
     free_ = block->next;
+    // Where somebody else has used it, it is far away.
+    if (free_ != nullptr) prefetch_for_writing(free_, sizeof(Block) + block_bytes_);
   } else {
     block = new (allocate(sizeof(Block) + block_bytes_)) Block{this, nullptr, false};
   }

@@ -66,11 +66,11 @@ class StateEvent final : public Delivery {
 
 Engine::Engine(EngineConfig config)
     : config_(std::move(config)),
+      fork_generation_(fork_generation()),
       operations_(config_.max_inflight),
       operation_memory_(make_ref<Recycler>(kOperationBytes, kOperationsKept)),
       closed_signal_(make_ref<Signal>()),
-      ready_signal_(make_ref<Signal>()),
-      fork_generation_(fork_generation()) {}
+      ready_signal_(make_ref<Signal>()) {}
 
 Engine::~Engine() { router_.reset(); }
 

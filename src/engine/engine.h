@@ -226,6 +226,14 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   LiveObject live_;
   EngineConfig config_;
+  // What every call of every thread reads, apart from what the loop writes all the time.
+  [[maybe_unused]] char apart_[64];
+  const uint32_t fork_generation_;
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> ready_{false};
+  std::atomic<uint64_t> loop_thread_{0};            // who runs the loop; 0 = nobody
+  std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that operation_timer_ is set to
+  [[maybe_unused]] char apart_too_[64];
   Loop loop_;
   Thread thread_;
   std::atomic<int64_t> spin_until_us_{0};  // until then the loop's thread does not sleep
@@ -238,7 +246,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   ServerInfo server_;
   mutable std::mutex server_mutex_;  // guards changes of server_, connect_error_, ready_signal_
   Error connect_error_;
-  std::atomic<bool> ready_{false};
   std::atomic<pulse_engine_state> state_{PULSE_ENGINE_CONNECTING};
 
   OperationTable operations_;
@@ -248,7 +255,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Operation* completed_[kMostCompleted];
   size_t completed_count_ = 0;
   Timer operation_timer_;
-  std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that the timer is set to
   std::atomic<bool> arm_operation_timer_{false};    // it was made earlier
   std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
 
@@ -276,7 +282,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Map<uint64_t, Ref<Child>> children_;
   uint64_t last_serial_ = 0;
 
-  std::atomic<bool> closing_{false};
   bool close_begun_ = false;
   bool finished_ = false;
   Timer close_timer_;
@@ -284,11 +289,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Ref<Signal> closed_signal_;
   Ref<Signal> ready_signal_;
 
-  std::atomic<uint64_t> loop_thread_{0};     // who runs the loop; 0 = nobody
   std::atomic<uint64_t> driving_thread_{0};  // manual driver: who ran it last
   std::atomic<bool> running_{false};
   std::atomic<bool> abandoned_{false};  // manual driver: the host has no handle left
-  uint32_t fork_generation_ = 0;
 };
 
 }  // namespace pulseengine

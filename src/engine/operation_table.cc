@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/prefetch.h"
 #include "engine/engine.h"
 
 namespace pulseengine {
@@ -24,6 +25,7 @@ Error OperationTable::add_locked(Operation& operation, int64_t deadline_ms) {
     entries_.emplace_back();
   } else {
     free_ = entries_[index].next_free;
+    if (free_ != kNone) prefetch_for_writing(&entries_[free_], sizeof(Entry));
   }
   Entry& entry = entries_[index];
   entry.operation = &operation;

@@ -63,7 +63,7 @@ class OperationTable {
   Vector<Entry> entries_;
   uint32_t free_ = kNone;
   size_t active_ = 0;
-  char apart_[64];  // what is below is written by those who take completions
+  [[maybe_unused]] char apart_[64];  // what is below is written by those who take completions
   std::atomic<uint64_t> taken_{0};
 };
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/prefetch.h"
 #include "base/rng.h"
 
 namespace pulseengine {
@@ -26,14 +27,10 @@ constexpr size_t kReadBudget = size_t{4} * 1024 * 1024;
 // The same of a reply that is taken in parts: it is large, and each part makes work.
 constexpr size_t kPartsBudget = size_t{256} * 1024;
 constexpr int kMaxVectors = 64;
-// With many commands under way, each was made so long ago that it is not near the processor any
-// more: it is fetched while those before it are answered.
+// With many commands under way, each was made so long ago, or so far away, that it is not near this
+// processor: it is fetched while those before it are handled.
 constexpr size_t kAhead = 4;
-void prefetch(const Command* command) {
-  constexpr size_t kLine = 64, kBytes = 320;  // of an add
-  const auto* at = reinterpret_cast<const char*>(command);
-  for (size_t i = 0; i < kBytes; i += kLine) __builtin_prefetch(at + i, 1);
-}
+constexpr size_t kCommandBytes = 320;  // of an add
 
 constexpr uint16_t bit(Connection::State state) {
   return static_cast<uint16_t>(1U << static_cast<unsigned>(state));
@@ -808,6 +805,9 @@ bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, uin
     for (Ref<Command>& command : commands) {
       slots_.push_back({nullptr, queued_bytes_, now, false});
       begun++;
+      if (begun + kAhead < commands.size()) {
+        prefetch_for_writing(commands[begun + kAhead].get(), kCommandBytes);
+      }
       *earliest = std::min(*earliest, command->deadline_ms);
       queued_bytes_ += command->length;
       command->sent();
@@ -1065,7 +1065,7 @@ void Connection::handle_reply(Reply& reply) {
   }
   Ref<Command> command = std::move(slots_.front().command);
   slots_.pop_front();
-  if (slots_.size() > kAhead) prefetch(slots_[kAhead].command.get());
+  if (slots_.size() > kAhead) prefetch_for_writing(slots_[kAhead].command.get(), kCommandBytes);
   try {
     if (!reply.peek().is_error()) {
       command->replied(reply);

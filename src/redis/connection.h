@@ -207,6 +207,7 @@ class Connection : public Allocated {
   std::atomic<size_t> buffered_{0};
   std::atomic<int> idle_fd_{-1};  // the socket while callers may write it; changed under mutex_
   std::atomic<bool> has_direct_{false};
+  [[maybe_unused]] char apart_[64];  // what callers write is above
 
   // Loop thread.
   OutboxBuffer sending_;
