@@ -53,9 +53,9 @@ struct ReplacedSocket {
   std::string add;
   size_t compared = 0;  // of the command that was sent in part
   bool good = true;
-  size_t waiting = 0;  // adds whose id has not been received
+  size_t waiting = 0;   // adds whose id has not been received
   size_t received = 0;  // of the id of the next one
-  bool told = false;   // that there is something to receive
+  bool told = false;    // that there is something to receive
 
   void send(const iovec& piece) {
     const char* at = static_cast<const char*>(piece.iov_base);
@@ -200,8 +200,8 @@ ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
   if (descriptor != replaced.descriptor.load(std::memory_order_relaxed)) {
     const iovec& first = message->msg_iov[0];
     constexpr std::string_view kAdd = "*7\r\n$4\r\nXADD";
-    if (std::string_view(static_cast<char*>(first.iov_base), first.iov_len).substr(0, kAdd.size()) ==
-        kAdd) {
+    if (std::string_view(static_cast<char*>(first.iov_base), first.iov_len)
+            .substr(0, kAdd.size()) == kAdd) {
       replaced.last_sender = descriptor;
     }
     return syscall(SYS_sendmsg, descriptor, message, flags);

@@ -62,11 +62,10 @@ class Sets : public Side {
   void set() {
     ++under_way_;
     const pulse_status status =
-        batch_.size() == 1
-            ? pulse_map_set(map_.get(), kKey.data(), kKey.size(), kValue.data(), kValue.size(),
-                            &target_, nullptr, nullptr)
-            : pulse_map_batch(map_.get(), batch_.data(), sizeof batch_[0], batch_.size(), &target_,
-                              nullptr, nullptr);
+        batch_.size() == 1 ? pulse_map_set(map_.get(), kKey.data(), kKey.size(), kValue.data(),
+                                           kValue.size(), &target_, nullptr, nullptr)
+                           : pulse_map_batch(map_.get(), batch_.data(), sizeof batch_[0],
+                                             batch_.size(), &target_, nullptr, nullptr);
     if (status != PULSE_OK) fail();
   }
 
@@ -165,9 +164,10 @@ std::vector<Result> run_map_set(Context& context) {
   BlockingRuns reference(context.place,
                          set_command(context.place, map, Pairs(kBatch, {kKey, kValue})), kBatch);
   Sets ours(context.place, map, true, kBatch, 1);
-  results.push_back(compare(
-      {"12e", "map set, no more than 10 queued / blocking hiredis, 10 in each script run", "sets/s"},
-      alternate(context.plan, context.progress, ours, reference), rate));
+  results.push_back(
+      compare({"12e", "map set, no more than 10 queued / blocking hiredis, 10 in each script run",
+               "sets/s"},
+              alternate(context.plan, context.progress, ours, reference), rate));
   return results;
 }
 

@@ -8,8 +8,8 @@ std::atomic<uint32_t> process_internal::fork_generation{1};
 
 namespace {
 // Registered at load time: no engine is made before.
-[[maybe_unused]] const int registered = pthread_atfork(
-    nullptr, nullptr, [] { process_internal::fork_generation.fetch_add(1); });
+[[maybe_unused]] const int registered =
+    pthread_atfork(nullptr, nullptr, [] { process_internal::fork_generation.fetch_add(1); });
 }  // namespace
 
 uint64_t this_thread_id() noexcept {

@@ -45,8 +45,8 @@ void Recycler::give_back(void* memory) noexcept {
     block->keeps_owner = false;
     block->next = owner.returned_.load(std::memory_order_relaxed);
     // Only pushed one by one and taken all at once: the same top means the same list.
-    while (!owner.returned_.compare_exchange_weak(
-        block->next, block, std::memory_order_release, std::memory_order_relaxed)) {
+    while (!owner.returned_.compare_exchange_weak(block->next, block, std::memory_order_release,
+                                                  std::memory_order_relaxed)) {
     }
   }
   if (keeps_owner) owner.unref();

@@ -34,7 +34,7 @@ class Recycler : public RefCounted {
 
   const size_t block_bytes_;
   const uint32_t most_;
-  Block* free_ = nullptr;  // of the one who takes
+  Block* free_ = nullptr;            // of the one who takes
   [[maybe_unused]] char apart_[64];  // those who give back write what is below
   std::atomic<Block*> returned_{nullptr};
   std::atomic<uint32_t> returned_count_{0};  // about: several may count at once

@@ -429,6 +429,8 @@ void Engine::turn() noexcept {
       for (size_t i = 0; i < connections_.size(); i++) connections_[i]->drop_abandoned();
       has_abandoned_ = false;
     }
+    // What came up meanwhile was for the connections, below, but for what belongs further above.
+    if (!close_begun_) turn_again_ = came_too_late();
   } catch (const std::bad_alloc&) {
     // What is queued stays queued: the next turn goes on.
     turn_again_ = true;
@@ -441,6 +443,12 @@ void Engine::turn() noexcept {
     if (turn_again_ || !inline_.empty()) loop_.wake();
   }
   in_turn_ = false;
+}
+
+// Whether something waits that only the next turn reaches.
+bool Engine::came_too_late() const {
+  return task_waits_ || completed_count_ > 0 || internal_now_ || !internal_.empty() ||
+         !hooks_.empty() || arm_operation_timer_.load(std::memory_order_relaxed);
 }
 
 // --- tasks and hooks ----------------------------------------------------------
@@ -457,11 +465,13 @@ bool Engine::post(Owned<Task> task) {
     }
     last_task_ = last;
   }
+  if (on_loop_thread()) task_waits_ = true;
   want_turn();
   return true;
 }
 
 void Engine::run_tasks() {
+  task_waits_ = false;
   Owned<Task> task;
   {
     std::lock_guard<std::mutex> lock(task_mutex_);

@@ -194,6 +194,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // LoopClient
   void turn() noexcept override;
   void work_came_up() noexcept;
+  bool came_too_late() const;
   // ConnectionListener
   void connection_ready(Connection& connection) override;
   void connection_lost(Connection& connection, const Error& error) override;
@@ -255,7 +256,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Operation* completed_[kMostCompleted];
   size_t completed_count_ = 0;
   Timer operation_timer_;
-  std::atomic<bool> arm_operation_timer_{false};    // it was made earlier
+  std::atomic<bool> arm_operation_timer_{false};  // it was made earlier
   std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
 
   std::mutex task_mutex_;
@@ -276,6 +277,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   bool has_abandoned_ = false;  // commands may be queued whose operation has ended
   bool turn_again_ = false;     // work came up that this turn no longer reaches
   bool turn_due_ = false;       // work came up outside of a turn
+  bool task_waits_ = false;     // posted by this thread since run_tasks()
 
   std::mutex child_mutex_;
   // By the order in which they came; both guarded by child_mutex_.

@@ -76,7 +76,7 @@ class Operation : public Delivery {
   Ref<Signal> signal_;
   Engine* engine_ = nullptr;  // since it was accepted
   bool keeps_engine_ = false;
-  char* message_ = nullptr;   // of a failure; null when there was no memory for it
+  char* message_ = nullptr;  // of a failure; null when there was no memory for it
   size_t message_len_ = 0;
 };
 

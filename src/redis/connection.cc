@@ -730,9 +730,7 @@ Error Connection::Submission::submit(Ref<Command>& command) {
       &wake_);
 }
 
-Error Connection::submit(Ref<Command> command) {
-  return Submission(*this).submit(command);
-}
+Error Connection::submit(Ref<Command> command) { return Submission(*this).submit(command); }
 
 Error Connection::submit_all(Vector<Ref<Command>>& commands) {
   if (commands.empty()) return {};
@@ -827,6 +825,11 @@ void Connection::flush() noexcept {
   if (state_ == State::closed) return;
   try {
     if (!take_direct()) return;
+    if (state_ == State::ready && sending_.empty() && buffered() == 0 &&
+        !turn_wanted_.load(std::memory_order_relaxed)) {
+      offer_idle();  // whoever submits something now asks for another turn
+      return;
+    }
     int64_t earliest = kNever;
     if (state_ == State::ready && sending_.size() < kSendWindow) {
       if (!sending_.empty()) drop_abandoned();

@@ -196,7 +196,7 @@ class Connection : public Allocated {
   Vector<Ref<Command>> outbox_commands_;
   Vector<const Script*> known_scripts_;  // loaded, or queued to be, on this connection
   bool accepting_ = true;
-  bool turn_wanted_ = false;
+  std::atomic<bool> turn_wanted_{false};
 
   // What a caller has written itself, until the loop takes it over; see connection_direct.cc.
   Vector<Ref<Command>> direct_;

@@ -2,8 +2,8 @@
 // wake-up of the loop's thread, which only hears the answer.
 //
 // The loop offers the socket at the end of a turn in which nothing is under way (idle_fd_); the
-// first caller who submits takes the offer, and writes under the lock.  What it wrote the loop takes
-// over (take_direct) before it reads, writes, or gives up the connection.
+// first caller who submits takes the offer, and writes under the lock.  What it wrote the loop
+// takes over (take_direct) before it reads, writes, or gives up the connection.
 #include <sys/socket.h>
 
 #include <algorithm>

@@ -61,9 +61,7 @@ class CommandWriter {
     Room(const Room&) = delete;
     Room& operator=(const Room&) = delete;
     void raw(std::string_view resp) { at_ = copy(at_, resp); }
-    void arg(std::string_view text) {
-      at_ = end_line(copy(prefix(at_, '$', text.size()), text));
-    }
+    void arg(std::string_view text) { at_ = end_line(copy(prefix(at_, '$', text.size()), text)); }
 
    private:
     OutboxBuffer& out_;

@@ -36,8 +36,8 @@ class AddFormat {
     if (!trim && !scripted_ && !only_if_exists_ && !item.has_topic && item.header_count == 0 &&
         item.payload_bytes == nullptr) {
       const String& prefix = stream_.plain_add_prefix();
-      CommandWriter::Room room(w, prefix.size() + item.name.size() + item.payload.size() +
-                                      3 * CommandWriter::kAround);
+      CommandWriter::Room room(
+          w, prefix.size() + item.name.size() + item.payload.size() + 3 * CommandWriter::kAround);
       room.raw(prefix);
       room.arg(item.name);
       room.raw(kPayloadField);
