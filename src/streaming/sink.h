@@ -100,7 +100,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   const String& consumer() const override { return consumer_; }
   bool no_ack() const override { return config_.no_ack; }
   int64_t block_ms() const override { return config_.block_ms; }
-  size_t wanted() const override;
+  size_t wanted(size_t on_the_way = 0) const override;
   void wants(Vector<Want>* out) const override;
   void read(uint32_t index, Reply& reply, size_t count) override;
   void read_failed(const Error& error) override;
@@ -211,6 +211,8 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   std::atomic<bool> closing_{false};
   std::atomic<bool> paused_{false};
   std::atomic<bool> starved_{false};  // reading waits for room
+  std::atomic<int64_t> more_at_{-1};  // with so many not taken there is room for one read more
+  Ref<CreditBell> bell_;              // set before anything is delivered
   std::atomic<int64_t> buffered_{0}, buffered_bytes_{0};
   std::atomic<uint64_t> taken_{0};
   std::atomic<uint64_t> pending_count_{0};
