@@ -338,12 +338,14 @@ void Sink::wants(Vector<Want>* out) const {
   }
 }
 
-void Sink::event_taken(uint32_t bytes) {
-  taken_.fetch_add(1, std::memory_order_relaxed);
-  buffered_bytes_.fetch_sub(bytes);
-  const int64_t left = buffered_.fetch_sub(1) - 1;
+void Sink::events_taken(size_t count, uint64_t bytes) {
+  const auto taken = static_cast<int64_t>(count);
+  taken_.fetch_add(count, std::memory_order_relaxed);
+  buffered_bytes_.fetch_sub(static_cast<int64_t>(bytes));
+  const int64_t left = buffered_.fetch_sub(taken) - taken;
   if (starved_.load()) room_made();
-  if (left == more_at_.load()) {
+  const int64_t more_at = more_at_.load();
+  if (left <= more_at && more_at < left + taken) {
     bell_->ring();
     engine_->want_turn();
   }

@@ -71,7 +71,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   Engine& engine() const { return *engine_; }
 
   // Deliverer
-  void event_taken(uint32_t bytes) override;
+  void events_taken(size_t count, uint64_t bytes) override;
   bool withdrawn() const override { return closing_.load(std::memory_order_acquire); }
   uint64_t handle_id() const override { return handle_id_; }
 
@@ -175,10 +175,11 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   template <class Format, class Each>
   void send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* script, Format format,
                    Each each);
-  void settled(SinkStream& s, SettleItem& item, const Error& error);
+  void settled(SinkStream& s, SettleBatch& batch, const Error& error);
   void settle_followers(SinkStream& s, const SettleItem& item, const Error& error);
   void settle_done(SinkStream& s);
   void drop_pending(SinkStream& s, const pulse_event_id& id);
+  void dropped(size_t count);
   void drop_all(SinkStream& s);
 
   // sink_sweep.cc

@@ -152,8 +152,8 @@ TEST(ParseEntry, StepsOverWhateverItIs) {
 
 class CountingOwner final : public Deliverer {
  public:
-  void event_taken(uint32_t bytes) override {
-    taken++;
+  void events_taken(size_t count, uint64_t bytes) override {
+    taken += static_cast<int>(count);
     taken_bytes += bytes;
   }
   bool withdrawn() const override { return closed; }
