@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "h:";
 
-bool parse_number(const char*& at, const char* end, uint64_t* number) {
+// Digits at `at`, which moves behind them; false if there are none, or too many.
+inline bool parse_number(const char*& at, const char* end, uint64_t& number) {
   // So many digits are no overflow, whatever they are.
   constexpr ptrdiff_t kSafeDigits = 19;
   const char* const safe_end = at + std::min(end - at, kSafeDigits);
@@ -18,16 +19,15 @@ bool parse_number(const char*& at, const char* end, uint64_t* number) {
   for (; digit < safe_end && *digit >= '0' && *digit <= '9'; digit++) {
     n = 10 * n + static_cast<uint64_t>(*digit - '0');
   }
-  if (digit < safe_end || digit == end) {
-    const bool any = digit != at;
-    at = digit;
-    *number = n;
-    return any;
+  if (digit == safe_end && digit != end) {
+    auto [next, problem] = std::from_chars(at, end, n);
+    if (problem != std::errc()) return false;
+    digit = next;
   }
-  auto [next, problem] = std::from_chars(at, end, *number);
-  if (problem != std::errc() || next == at) return false;
-  at = next;
-  return true;
+  const bool any = digit != at;
+  at = digit;
+  number = n;
+  return any;
 }
 
 }  // namespace
@@ -35,12 +35,13 @@ bool parse_number(const char*& at, const char* end, uint64_t* number) {
 bool parse_id(std::string_view text, pulse_event_id* id) {
   const char* at = text.data();
   const char* end = at + text.size();
-  pulse_event_id parsed{0, 0};
-  if (!parse_number(at, end, &parsed.ms) || at == end || *at++ != '-' ||
-      !parse_number(at, end, &parsed.seq) || at != end) {
+  uint64_t ms = 0, seq = 0;
+  if (!parse_number(at, end, ms) || at == end || *at++ != '-' || !parse_number(at, end, seq) ||
+      at != end) {
     return false;
   }
-  *id = parsed;
+  id->ms = ms;
+  id->seq = seq;
   return true;
 }
 

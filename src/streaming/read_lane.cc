@@ -457,8 +457,8 @@ void ReadLane::connection_lost(Connection&, const Error& error) {
   for (size_t i = 0; i < members_.size(); i++) {
     Ref<LaneMember> member = members_[i];
     member->reads_out = 0;
-    member->on_the_way = 0;
     member->backlog = false;
+    on_the_way(*member, -static_cast<ptrdiff_t>(member->on_the_way));
     try {
       if (member->cursor != nullptr) {
         member->cursor->lane_lost(error);

@@ -50,10 +50,10 @@ bool ReadLane::begin_group(LaneMember& member, GroupMode mode) {
   command->deadline_ms = reply_deadline(std::max<int64_t>(command->block_ms, 0));
   last_count_ = command->count;
   LaneCommand* raw = command.get();
-  const size_t on_the_way = command->on_the_way;
+  const auto more = static_cast<ptrdiff_t>(command->on_the_way);
   submit(std::move(command));
   member.reads_out++;
-  member.on_the_way += on_the_way;
+  on_the_way(member, more);
   member.backlog = mode == GroupMode::ahead;
   // Should it go on on a shared lane, its tips are out of date: it looks for itself first.
   member.has_news = member.everywhere = !shared;
@@ -74,6 +74,12 @@ void ReadLane::read_ahead() {
   // Of a room of 0 the bell tells when there is some.
   member.room = wanted(member);
   if (member.room > 0 && !member.dirty) begin_group(member, GroupMode::ahead);
+}
+
+void ReadLane::on_the_way(LaneMember& member, ptrdiff_t change) {
+  if (change == 0) return;
+  member.on_the_way += static_cast<size_t>(change);
+  if (member.group != nullptr) member.group->reading_ahead(member.on_the_way);
 }
 
 void ReadLane::tip_replied(Tip& tip, Reply* reply) {
@@ -97,8 +103,8 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
   LaneMember& member = *read.member;
   want_look(member);
   member.reads_out--;
-  member.on_the_way -= read.on_the_way;
   member.retry_at = member.backoff_ms = 0;
+  on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
   const bool shared = read.shared;
   bool any_full = false;
   const ReplyNode head = reply.next();
@@ -159,8 +165,8 @@ void ReadLane::group_failed(GroupRead& read, const Error& error) {
   LaneMember& member = *read.member;
   want_look(member);
   member.reads_out--;
-  member.on_the_way -= read.on_the_way;
   member.backlog = false;
+  on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
   member.look_everywhere();
   if ((error.flags() & PULSE_ERROR_SERVER) == 0) return;  // it went down with the connection
   const int64_t now = monotonic_ms();

@@ -45,6 +45,9 @@ class GroupReads {
   // A bad_alloc that it throws is caught: the lane calls lane_ready() soon after, as the entries
   // are pending under the consumer.
   virtual void read(uint32_t index, Reply& reply, size_t count) = 0;
+  // How many events the reads without BLOCK that are out may bring: their replies come soon.  Told
+  // whenever such a read begins or ends.
+  virtual void reading_ahead(size_t on_the_way) = 0;
   // An error reply (NOGROUP ...).  The lane waits for changed() or a back-off before it reads
   // again for this sink.
   virtual void read_failed(const Error& error) = 0;

@@ -219,7 +219,7 @@ Error Sink::settle(pulse_event_kind kind, bool ack, const pulse_ack_handle* hand
   // The loop takes the calls under the same lock, so it finds this one.
   std::lock_guard<std::mutex> lock(mutex_);
   reserve_one_more(calls_);
-  if (calls_.empty()) {
+  if (calls_.empty() && !reply_soon_) {
     auto take = [sink = Ref<Sink>::share(this)] { sink->take_calls(); };
     if (!engine_->post_call(std::move(take))) return closed_error();
   }

@@ -103,6 +103,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   size_t wanted(size_t on_the_way = 0) const override;
   void wants(Vector<Want>* out) const override;
   void read(uint32_t index, Reply& reply, size_t count) override;
+  void reading_ahead(size_t on_the_way) override;
   void read_failed(const Error& error) override;
   void lane_ready() override;
   void lane_lost(const Error& error) override;
@@ -225,6 +226,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   mutable std::mutex mutex_;
   String consumer_;     // written on the loop thread under mutex_
   Vector<Call> calls_;  // guarded by mutex_: acks and releases that wait for the loop
+  bool reply_soon_ = false;  // guarded by mutex_: with that they are taken, without a wake-up
   Error last_error_;    // guarded by mutex_: why it is not ready yet
   Ref<Signal> ready_signal_, closed_signal_;
 

@@ -21,6 +21,18 @@ Error not_owner() {
 
 }  // namespace
 
+// While the server is busy with a read it would not look at acks any sooner: they go when it has
+// answered, in one command.
+void Sink::reading_ahead(size_t on_the_way) {
+  constexpr int64_t kShortReply = int64_t{256} * 1024;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    reply_soon_ = on_the_way > 0 && config_.coalesce && phase_ == Phase::running &&
+                  static_cast<int64_t>(on_the_way) * largest_ <= kShortReply;
+  }
+  take_calls();
+}
+
 void Sink::take_calls() {
   Vector<Call> calls;
   {

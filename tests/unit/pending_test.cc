@@ -129,9 +129,9 @@ TEST(StartPosition, IsWhatXgroupCreateTakes) {
 // An operation that no engine has accepted cannot complete, so the last item is left open here.
 TEST(SinkCall, WaitsForItsLastItem) {
   auto operation = make_ref<Operation>(PULSE_EVENT_ACKED, Target());
-  SinkCall call(operation, 3);
-  call.settle(2, Error());
-  call.settle(0, Error(PULSE_ERR_NOT_OWNER, "gone"));
+  auto call = make_ref<SinkCall>(operation, 3);
+  call->settle(2, Error());
+  call->settle(0, Error(PULSE_ERR_NOT_OWNER, "gone"));
   EXPECT_FALSE(operation->completed());
 }
 
