@@ -58,9 +58,7 @@ struct ReplyParser::Functions {
     });
   }
   static void* array(const redisReadTask* task, ElementCount elements) {
-    int depth = 0;
-    for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) {
-      if (++depth < kMaxDepth) continue;
+    if (parser(task)->reader_->ridx >= kMaxDepth) {  // how many it is in
       parser(task)->too_deep_ = true;
       return nullptr;
     }

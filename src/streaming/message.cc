@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <new>
 
 namespace pulseengine {
 namespace {
@@ -204,12 +205,20 @@ size_t MessageBatch::next_events(char* array, size_t stride, size_t max) {
   if (count == 0) return 0;
   pulse_event common = blank_event(stride);
   fill_common(&common);
+  // A host that was made for another version of the struct gets a part of it, or more.
+  const bool same = stride == sizeof common &&
+                    reinterpret_cast<uintptr_t>(array) % alignof(pulse_event) == 0;
   uint64_t bytes = 0;
   for (size_t i = 0; i < count; i++) {
     const Message& m = messages[next_++];
-    pulse_event event = common;
-    fill(m, &event);
-    std::memcpy(array + i * stride, &event, event.size);
+    if (same) {
+      auto* event = new (array + i * stride) pulse_event(common);
+      fill(m, event);
+    } else {
+      pulse_event event = common;
+      fill(m, &event);
+      std::memcpy(array + i * stride, &event, event.size);
+    }
     bytes += m.bytes;
   }
   owner_->events_taken(count, bytes);

@@ -69,6 +69,11 @@ void PendingTable::tidy() noexcept {
   while (recent_[head_].state == PendingEntry::State::gone) head_++;
   constexpr size_t kWorthIt = 64;
   if (recent_.size() - live_ < kWorthIt || live_ > recent_.size() / 2) return;
+  if (head_ == recent_.size() - live_) {
+    recent_.erase(recent_.begin(), recent_.begin() + static_cast<ptrdiff_t>(head_));
+    head_ = 0;
+    return;
+  }
   auto kept = std::remove_if(recent_.begin(), recent_.end(), [](const PendingEntry& e) {
     return e.state == PendingEntry::State::gone;
   });

@@ -53,6 +53,23 @@ TEST(PendingTable, TakesOlderIdsInBetween) {
   EXPECT_EQ(seen, 4u);
 }
 
+TEST(PendingTable, ErasesWhatWasFound) {
+  PendingTable table;
+  for (uint64_t ms = 1; ms <= 300; ms++) table.insert(id(2 * ms));
+  table.insert(id(7));  // older than the newest
+  for (uint64_t ms = 1; ms <= 299; ms++) {
+    PendingEntry* entry = table.find(id(2 * ms));
+    ASSERT_NE(entry, nullptr);
+    table.erase(*entry);
+    EXPECT_EQ(table.find(id(2 * ms)), nullptr);
+    ASSERT_NE(table.find(id(2 * ms + 2)), nullptr);
+    EXPECT_EQ(table.size(), 301 - ms);
+  }
+  table.erase(*table.find(id(7)));
+  EXPECT_EQ(table.find(id(7)), nullptr);
+  EXPECT_EQ(table.size(), 1u);
+}
+
 TEST(PendingTable, TakesAnErasedIdAgain) {
   PendingTable table;
   table.insert(id(1));
