@@ -10,25 +10,11 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "h:";
 
-// Digits at `at`, which moves behind them; false if there are none, or too many.
-inline bool parse_number(const char*& at, const char* end, uint64_t& number) {
-  // So many digits are no overflow, whatever they are.
-  constexpr ptrdiff_t kSafeDigits = 19;
-  const char* const safe_end = at + std::min(end - at, kSafeDigits);
-  const char* digit = at;
-  uint64_t n = 0;
-  for (; digit < safe_end && *digit >= '0' && *digit <= '9'; digit++) {
-    n = 10 * n + static_cast<uint64_t>(*digit - '0');
-  }
-  if (digit == safe_end && digit != end) {
-    auto [next, problem] = std::from_chars(at, end, n);
-    if (problem != std::errc()) return false;
-    digit = next;
-  }
-  const bool any = digit != at;
-  at = digit;
-  number = n;
-  return any;
+bool parse_number(const char*& at, const char* end, uint64_t& number) {
+  auto [next, problem] = std::from_chars(at, end, number);
+  if (problem != std::errc() || next == at) return false;
+  at = next;
+  return true;
 }
 
 }  // namespace
@@ -41,6 +27,7 @@ bool parse_id(std::string_view text, pulse_event_id* id) {
       at != end) {
     return false;
   }
+  // One by one: what was just written in halves is slow to copy as a whole.
   id->ms = ms;
   id->seq = seq;
   return true;
@@ -206,8 +193,8 @@ size_t MessageBatch::next_events(char* array, size_t stride, size_t max) {
   pulse_event common = blank_event(stride);
   fill_common(&common);
   // A host that was made for another version of the struct gets a part of it, or more.
-  const bool same = stride == sizeof common &&
-                    reinterpret_cast<uintptr_t>(array) % alignof(pulse_event) == 0;
+  const bool same =
+      stride == sizeof common && reinterpret_cast<uintptr_t>(array) % alignof(pulse_event) == 0;
   uint64_t bytes = 0;
   for (size_t i = 0; i < count; i++) {
     const Message& m = messages[next_++];

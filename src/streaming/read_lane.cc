@@ -248,7 +248,8 @@ void ReadLane::look_at(LaneMember& member) {
     sync(member);
     member.dirty = false;
   }
-  const bool work = member.cursor != nullptr ? member.behind : member.has_news && member.reads_out == 0;
+  const bool work =
+      member.cursor != nullptr ? member.behind : member.has_news && member.reads_out == 0;
   if (work && !std::exchange(member.working, true)) {
     working_.push_back(Ref<LaneMember>::share(&member));
   }
@@ -458,7 +459,7 @@ void ReadLane::connection_lost(Connection&, const Error& error) {
     Ref<LaneMember> member = members_[i];
     member->reads_out = 0;
     member->backlog = false;
-    on_the_way(*member, -static_cast<ptrdiff_t>(member->on_the_way));
+    count_on_the_way(*member, -static_cast<ptrdiff_t>(member->on_the_way));
     try {
       if (member->cursor != nullptr) {
         member->cursor->lane_lost(error);

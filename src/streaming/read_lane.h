@@ -186,7 +186,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
   };
   bool begin_group(LaneMember& member, GroupMode mode);
   void read_ahead();
-  void on_the_way(LaneMember& member, ptrdiff_t change);
+  void count_on_the_way(LaneMember& member, ptrdiff_t change);
   void tip_replied(Tip& tip, Reply* reply);
   void group_replied(GroupRead& read, Reply& reply);
   void group_failed(GroupRead& read, const Error& error);

@@ -53,7 +53,7 @@ bool ReadLane::begin_group(LaneMember& member, GroupMode mode) {
   const auto more = static_cast<ptrdiff_t>(command->on_the_way);
   submit(std::move(command));
   member.reads_out++;
-  on_the_way(member, more);
+  count_on_the_way(member, more);
   member.backlog = mode == GroupMode::ahead;
   // Should it go on on a shared lane, its tips are out of date: it looks for itself first.
   member.has_news = member.everywhere = !shared;
@@ -76,7 +76,7 @@ void ReadLane::read_ahead() {
   if (member.room > 0 && !member.dirty) begin_group(member, GroupMode::ahead);
 }
 
-void ReadLane::on_the_way(LaneMember& member, ptrdiff_t change) {
+void ReadLane::count_on_the_way(LaneMember& member, ptrdiff_t change) {
   if (change == 0) return;
   member.on_the_way += static_cast<size_t>(change);
   if (member.group != nullptr) member.group->reading_ahead(member.on_the_way);
@@ -104,7 +104,7 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
   want_look(member);
   member.reads_out--;
   member.retry_at = member.backoff_ms = 0;
-  on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
+  count_on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
   const bool shared = read.shared;
   bool any_full = false;
   const ReplyNode head = reply.next();
@@ -166,7 +166,7 @@ void ReadLane::group_failed(GroupRead& read, const Error& error) {
   want_look(member);
   member.reads_out--;
   member.backlog = false;
-  on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
+  count_on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
   member.look_everywhere();
   if ((error.flags() & PULSE_ERROR_SERVER) == 0) return;  // it went down with the connection
   const int64_t now = monotonic_ms();

@@ -7,9 +7,9 @@
 // Each of the other lanes serves one sink with its own XREADGROUP BLOCK as long as there are lanes
 // left.  While more waits for it than it reads at a time, it reads without BLOCK, and the next read
 // is on its way before the one before is answered: the server need not wait until a reply has been
-// looked at.  (The next read of a reader depends on the reply.)  Beyond that sinks share lanes: such a lane waits with XREAD BLOCK for news on the union of
-// their streams and then runs their XREADGROUPs without BLOCK.
-// With a single lane everybody shares it.
+// looked at.  (The next read of a reader depends on the reply.)  Beyond that sinks share lanes:
+// such a lane waits with XREAD BLOCK for news on the union of their streams and then runs their
+// XREADGROUPs without BLOCK. With a single lane everybody shares it.
 //
 // A lane that must change what it waits for while it is blocked is woken with CLIENT UNBLOCK from
 // a command connection; where that is not allowed it changes after block_ms.

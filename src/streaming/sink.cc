@@ -302,8 +302,8 @@ size_t Sink::wanted(size_t on_the_way) const {
       n = std::min(n, config_.buffer - coming - buffered_.load(std::memory_order_acquire));
     }
     if (config_.buffer_bytes >= 0) {
-      int64_t bytes = config_.buffer_bytes - coming * largest -
-                      buffered_bytes_.load(std::memory_order_acquire);
+      int64_t bytes =
+          config_.buffer_bytes - coming * largest - buffered_bytes_.load(std::memory_order_acquire);
       n = std::min(n, bytes <= 0 ? 0 : std::max<int64_t>(bytes / largest, 1));
     }
     return n;

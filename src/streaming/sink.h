@@ -224,10 +224,10 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
         reconnects{0};
   } counters_;
   mutable std::mutex mutex_;
-  String consumer_;     // written on the loop thread under mutex_
-  Vector<Call> calls_;  // guarded by mutex_: acks and releases that wait for the loop
+  String consumer_;          // written on the loop thread under mutex_
+  Vector<Call> calls_;       // guarded by mutex_: acks and releases that wait for the loop
   bool reply_soon_ = false;  // guarded by mutex_: with that they are taken, without a wake-up
-  Error last_error_;    // guarded by mutex_: why it is not ready yet
+  Error last_error_;         // guarded by mutex_: why it is not ready yet
   Ref<Signal> ready_signal_, closed_signal_;
 
   // Loop thread.

@@ -45,9 +45,9 @@ class SinkCall : public Allocated {
 struct SettleItem {
   pulse_event_id id{0, 0};
   uint32_t delivery = 0;
-  uint32_t index = 0;  // in the call
-  Ref<SinkCall> call;  // null: the sink's own doing (filtered and malformed events, close)
-  bool seen = true;     // release: the host has taken it
+  uint32_t index = 0;    // in the call
+  Ref<SinkCall> call;    // null: the sink's own doing (filtered and malformed events, close)
+  bool seen = true;      // release: the host has taken it
   bool refused = false;  // the server says that it is not ours
 };
 

@@ -65,8 +65,13 @@ TEST(ParseId, RefusesAllElseAndLeavesTheIdAlone) {
 
 TEST(IdText, IsThatOfEachId) {
   IdText text;
-  for (const pulse_event_id& id : {pulse_event_id{0, 0}, {0, 12}, {0, 3}, {1700000000000, 3},
-                                   {1700000000000, UINT64_MAX}, {1700000000001, 0}, {7, 0},
+  for (const pulse_event_id& id : {pulse_event_id{0, 0},
+                                   {0, 12},
+                                   {0, 3},
+                                   {1700000000000, 3},
+                                   {1700000000000, UINT64_MAX},
+                                   {1700000000001, 0},
+                                   {7, 0},
                                    {UINT64_MAX, UINT64_MAX}}) {
     EXPECT_EQ(text.of(id), std::to_string(id.ms) + "-" + std::to_string(id.seq));
     EXPECT_EQ(std::string_view(id_text(id)), text.of(id));
