@@ -133,8 +133,10 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
     }
   }
   for (; shared && at < read.tracks.size(); at++) found_nothing(*read.tracks[at]);
-  // What is read with NOACK goes down with a connection: no more than one reply of it.
-  member.backlog = any_full && !shared && member.group != nullptr && !member.group->no_ack();
+  // What is read with NOACK goes down with a connection: no more than one reply of it.  And of many
+  // streams one read may bring more than its share.
+  member.backlog = any_full && !shared && read.tracks.size() <= kMaxShare &&
+                   member.group != nullptr && !member.group->no_ack();
   settle_quiesce(member);
 }
 
