@@ -9,8 +9,11 @@
 
 namespace bench {
 
-// A thread at the other end of a unix socket: it compares each XADD with the first one, byte by
-// byte, and answers all that are the same with one id, in one write per read.  It keeps nothing.
+// A thread at the other end of a unix socket, for the greeting and a first add.  Then, with
+// replace_socket(), what the engine sends and receives on that socket stays in its own thread:
+// sendmsg() compares each command with the first add, byte by byte, and recv() gives an id for each
+// that was the same.  Only that there is something to receive goes through the kernel.  One at a
+// time.
 class IdleServer {
  public:
   IdleServer();
@@ -19,7 +22,9 @@ class IdleServer {
   IdleServer& operator=(const IdleServer&) = delete;
 
   std::string url() const { return "unix://" + path_; }
-  uint64_t adds() const { return adds_; }
+  // After the first add was answered.
+  void replace_socket();
+  uint64_t adds() const;  // since then
 
  private:
   void serve();
@@ -28,8 +33,8 @@ class IdleServer {
 
   std::string directory_, path_;
   int listener_ = -1;
-  std::string add_;  // the first XADD
-  std::atomic<uint64_t> adds_{0};
+  std::string add_;  // the first XADD; and where it came from
+  std::atomic<int> add_descriptor_{-1};
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

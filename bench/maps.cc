@@ -27,14 +27,28 @@ uint64_t set_and_wait(pulse_map* map, const std::string& key, const std::string&
   return result.revision;
 }
 
-Words set_command(Place& place, const std::string& name, const std::string& key,
-                  const std::string& value) {
+Words set_command(Place& place, const std::string& name, const Pairs& pairs) {
   const Handle<pulse_engine> engine = open_engine(place.url());
   const Handle<pulse_map> map = join_map(engine.get(), name, false);
-  const Words words = place.capture("EVALSHA", [&] { set_and_wait(map.get(), key, value); });
-  require(std::find(words.begin(), words.end(), key) != words.end() &&
-              std::find(words.begin(), words.end(), value) != words.end(),
-          "the script that was seen is not that of a set");
+  std::vector<pulse_map_batch_item> items;
+  for (const auto& [key, value] : pairs) {
+    items.push_back({PULSE_MAP_OP_SET, 0, key.data(), key.size(), value.data(), value.size(), 0});
+  }
+  pulse_error error = PULSE_ERROR_INIT;
+  const Words words = place.capture("EVALSHA", [&] {
+    if (pairs.size() == 1) {
+      set_and_wait(map.get(), pairs[0].first, pairs[0].second);
+    } else {
+      require_ok(pulse_map_batch_wait(map.get(), items.data(), sizeof items[0], items.size(),
+                                      nullptr, kWaitMs, &error),
+                 error, "pulse_map_batch_wait");
+    }
+  });
+  for (const auto& [key, value] : pairs) {
+    require(std::find(words.begin(), words.end(), key) != words.end() &&
+                std::find(words.begin(), words.end(), value) != words.end(),
+            "the script that was seen is not that of a set");
+  }
   return words;
 }
 

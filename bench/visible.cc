@@ -136,7 +136,7 @@ int watch_map(const char* url, const char* name) {
 }
 
 std::vector<Result> run_visible(Context& context) {
-  const Words script = set_command(context.place, "alone", kKey, kValue);
+  const Words script = set_command(context.place, "alone", {{kKey, kValue}});
   Visible ours(context.place);
   std::vector<Result> results;
   const auto against = [&](const Row& row, const Words& command) {

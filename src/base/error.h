@@ -23,7 +23,8 @@ class Error {
     flags_ = other.flags_;
     errno_ = other.errno_;
     length_ = other.length_;
-    std::memcpy(message_, other.message_, length_ + size_t{1});
+    message_[0] = '\0';
+    if (length_ > 0) std::memcpy(message_, other.message_, length_ + size_t{1});
     return *this;
   }
   ~Error() = default;

@@ -2,22 +2,15 @@
 
 #include <pthread.h>
 
-#include <atomic>
-
 namespace pulseengine {
+
+std::atomic<uint32_t> process_internal::fork_generation{1};
+
 namespace {
-
-std::atomic<uint32_t> generation{1};
-
 // Registered at load time: no engine is made before.
-const int registered = pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
-
+[[maybe_unused]] const int registered = pthread_atfork(
+    nullptr, nullptr, [] { process_internal::fork_generation.fetch_add(1); });
 }  // namespace
-
-uint32_t fork_generation() noexcept {
-  (void)registered;
-  return generation.load(std::memory_order_relaxed);
-}
 
 uint64_t this_thread_id() noexcept {
   static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "pthread_t is an address on Linux");

@@ -19,10 +19,18 @@ class RefCounted : public Allocated {
   RefCounted& operator=(const RefCounted&) = delete;
 
   void ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  // The same while no other thread knows the object.
+  void ref_unshared() noexcept {
+    count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   // Nobody else holds a reference now.
   bool sole() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
   void unref() noexcept {
-    if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    // Whoever holds the last reference need not pay for an exclusive access.
+    if (count_.load(std::memory_order_acquire) == 1 ||
+        count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete this;
+    }
   }
   // Takes a reference unless the last one is already gone.
   bool try_ref() noexcept {

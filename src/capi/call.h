@@ -41,20 +41,29 @@ Error call_and_wait(Engine& engine, int64_t timeout_ms, Ref<Operation>* out, Sta
   }
 }
 
-// An asynchronous call: start(core, target, &operation).
+// An asynchronous call: start(core, target, &id of the operation).
 template <class Handle, class Start>
-pulse_status start_on(Handle* handle, const pulse_target* target, uint64_t* operation,
-                      pulse_error* error, Start start) noexcept {
+pulse_status start_with_id(Handle* handle, const pulse_target* target, uint64_t* operation,
+                           pulse_error* error, Start start) noexcept {
   return guard(error, [&]() -> Error {
     Target to;
     Error problem = take_target(target, &to);
     if (problem.ok()) problem = check_handle(handle);
     if (!problem.ok()) return problem;
-    Ref<Operation> op;
-    problem = start(*handle->core, std::move(to), &op);
-    if (problem.ok() && operation != nullptr) *operation = op->id();
-    return problem;
+    return start(*handle->core, std::move(to), operation);
   });
+}
+// The same with start(core, target, &operation).
+template <class Handle, class Start>
+pulse_status start_on(Handle* handle, const pulse_target* target, uint64_t* operation,
+                      pulse_error* error, Start start) noexcept {
+  return start_with_id(handle, target, operation, error,
+                       [&](auto& core, Target&& to, uint64_t* id) -> Error {
+                         Ref<Operation> op;
+                         Error problem = start(core, std::move(to), &op);
+                         if (problem.ok() && id != nullptr) *id = op->id();
+                         return problem;
+                       });
 }
 
 // Its blocking twin: start(core, timeout_left_ms, signal, &operation), then finish(operation) if it

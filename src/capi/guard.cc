@@ -4,7 +4,7 @@
 
 namespace pulseengine {
 
-Error take_target(const pulse_target* given, Target* out) {
+Error take_any_target(const pulse_target* given, Target* out) {
   pulse_target target;
   Error error = take_options(given, &target, "pulse_target");
   if (!error.ok()) {
@@ -51,13 +51,8 @@ Error take_switch(std::string_view what, int32_t given, bool* out) {
   return {};
 }
 
-Error take_text(std::string_view what, const void* text, size_t length, std::string_view* out) {
-  if (text == nullptr && length > 0) {
-    return Error::make(PULSE_ERR_INVALID, 0, "{} is NULL, with a length of {}", what, length);
-  }
-  *out = text == nullptr ? std::string_view()
-                         : std::string_view(static_cast<const char*>(text), length);
-  return {};
+Error no_text(std::string_view what, size_t length) {
+  return Error::make(PULSE_ERR_INVALID, 0, "{} is NULL, with a length of {}", what, length);
 }
 
 Error check_may_wait(const Engine& engine) {

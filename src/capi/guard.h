@@ -70,8 +70,16 @@ Error give_struct(const T& value, T* out, std::string_view what) {
   return {};
 }
 
-// Takes over the caller's target; from here on its destroy runs whatever happens.
-Error take_target(const pulse_target* given, Target* out);
+// Takes over the caller's target; from here on its destroy runs whatever happens.  *out is empty.
+Error take_any_target(const pulse_target* given, Target* out);
+inline Error take_target(const pulse_target* given, Target* out) {
+  // Nearly always: a callback, from a program that knows the struct as it is here.
+  if (given != nullptr && given->size == sizeof *given && given->queue == nullptr) {
+    out->set_callback(given->callback, given->user_data, given->destroy, given->token);
+    return {};
+  }
+  return take_any_target(given, out);
+}
 // The same where somebody must be told.
 Error take_required_target(const pulse_target* given, Target* out);
 
@@ -84,7 +92,14 @@ Error take_number(std::string_view what, int64_t given, int64_t standard, int64_
 // A switch: 0 or 1.
 Error take_switch(std::string_view what, int32_t given, bool* out);
 // Pointer and length; null with length 0 is empty.
-Error take_text(std::string_view what, const void* text, size_t length, std::string_view* out);
+Error no_text(std::string_view what, size_t length);
+inline Error take_text(std::string_view what, const void* text, size_t length,
+                       std::string_view* out) {
+  if (text == nullptr && length > 0) return no_text(what, length);
+  *out = text == nullptr ? std::string_view()
+                         : std::string_view(static_cast<const char*>(text), length);
+  return {};
+}
 
 }  // namespace pulseengine
 

@@ -138,8 +138,8 @@ pulse_status pulse_stream_add(pulse_stream* stream, const char* name, size_t nam
                               const void* payload, size_t payload_len,
                               const pulse_add_options* options, const pulse_target* target,
                               uint64_t* operation, pulse_error* error) noexcept {
-  return start_on(
-      stream, target, operation, error, [&](Stream& core, Target&& to, Ref<Operation>* op) {
+  return start_with_id(
+      stream, target, operation, error, [&](Stream& core, Target&& to, uint64_t* id) {
         AddItem item;
         AddSettings settings;
         Error problem = take_add_options(options, false, &item, &settings);
@@ -147,7 +147,7 @@ pulse_status pulse_stream_add(pulse_stream* stream, const char* name, size_t nam
           problem = take_item(core.engine(), name, name_len, payload, payload_len, &item);
         if (!problem.ok()) return problem;
         return add_event(core, item, settings.only_if_exists, settings.timeout_ms, std::move(to),
-                         nullptr, op);
+                         nullptr, nullptr, id);
       });
 }
 
@@ -155,20 +155,19 @@ pulse_status pulse_stream_add_bytes(pulse_stream* stream, const char* name, size
                                     pulse_bytes* payload, const pulse_add_options* options,
                                     const pulse_target* target, uint64_t* operation,
                                     pulse_error* error) noexcept {
-  return start_on(stream, target, operation, error,
-                  [&](Stream& core, Target&& to, Ref<Operation>* op) {
-                    if (payload == nullptr) return null_argument("payload");
-                    AddItem item;
-                    AddSettings settings;
-                    Error problem = take_add_options(options, false, &item, &settings);
-                    Ref<Bytes> bytes = Ref<Bytes>::share(reinterpret_cast<Bytes*>(payload));
-                    item.payload_bytes = &bytes;
-                    if (problem.ok())
-                      problem = take_item(core.engine(), name, name_len, nullptr, 0, &item);
-                    if (!problem.ok()) return problem;
-                    return add_event(core, item, settings.only_if_exists, settings.timeout_ms,
-                                     std::move(to), nullptr, op);
-                  });
+  return start_with_id(
+      stream, target, operation, error, [&](Stream& core, Target&& to, uint64_t* id) {
+        if (payload == nullptr) return null_argument("payload");
+        AddItem item;
+        AddSettings settings;
+        Error problem = take_add_options(options, false, &item, &settings);
+        Ref<Bytes> bytes = Ref<Bytes>::share(reinterpret_cast<Bytes*>(payload));
+        item.payload_bytes = &bytes;
+        if (problem.ok()) problem = take_item(core.engine(), name, name_len, nullptr, 0, &item);
+        if (!problem.ok()) return problem;
+        return add_event(core, item, settings.only_if_exists, settings.timeout_ms, std::move(to),
+                         nullptr, nullptr, id);
+      });
 }
 
 pulse_status pulse_stream_add_wait(pulse_stream* stream, const char* name, size_t name_len,
@@ -187,7 +186,7 @@ pulse_status pulse_stream_add_wait(pulse_stream* stream, const char* name, size_
         if (settings.timeout_ms > 0 && (left < 0 || settings.timeout_ms < left))
           left = settings.timeout_ms;
         return add_event(core, item, settings.only_if_exists, left, Target(), std::move(signal),
-                         op);
+                         op, nullptr);
       },
       [&](Operation& op) {
         if (id != nullptr) *id = op.event_id;

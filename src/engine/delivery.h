@@ -41,6 +41,14 @@ class Target {
     if (destroy_ != nullptr) destroy_(user_data_);
   }
 
+  // Makes an empty one a host's callback.
+  void set_callback(pulse_event_fn callback, void* user_data, pulse_destroy_fn destroy,
+                    uint64_t token) {
+    callback_ = callback;
+    user_data_ = user_data;
+    destroy_ = destroy;
+    token_ = token;
+  }
   bool empty() const { return queue_ == nullptr && callback_ == nullptr; }  // nobody is told
   bool internal() const { return internal_; }
   Queue* queue() const { return queue_; }
@@ -81,6 +89,8 @@ class Delivery : public virtual RefCounted {
   virtual size_t next_events(char* array, size_t stride, size_t max);
   // How many next_event would still give.
   virtual size_t remaining() const = 0;
+  // It goes into a queue of the host, which may live longer than the engine.
+  virtual void leaves_engine() {}
 
  protected:
   // An event of this delivery for an array as above, but for what next_event fills.

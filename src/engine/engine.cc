@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "base/process.h"
 #include "engine/queue.h"
 
 namespace pulseengine {
@@ -12,6 +11,9 @@ namespace {
 
 // How long closing waits at most for what is under way, where commands have no deadline.
 constexpr int64_t kCloseGraceMs = 10000;
+
+// Memory of operations that have ended: some 400 KiB.
+constexpr uint32_t kOperationsKept = 1024;
 
 // Whether trying again cannot help as long as nobody changes something.
 bool hopeless(const Error& error) {
@@ -64,10 +66,11 @@ class StateEvent final : public Delivery {
 
 Engine::Engine(EngineConfig config)
     : config_(std::move(config)),
+      fork_generation_(fork_generation()),
       operations_(config_.max_inflight),
+      operation_memory_(make_ref<Recycler>(kOperationBytes, kOperationsKept)),
       closed_signal_(make_ref<Signal>()),
-      ready_signal_(make_ref<Signal>()),
-      fork_generation_(fork_generation()) {}
+      ready_signal_(make_ref<Signal>()) {}
 
 Engine::~Engine() { router_.reset(); }
 
@@ -272,13 +275,7 @@ void Engine::abandon() {
   leave_loop();
 }
 
-bool Engine::forked() const { return fork_generation() != fork_generation_; }
-
 // --- the driver --------------------------------------------------------------
-
-bool Engine::on_loop_thread() const {
-  return loop_thread_.load(std::memory_order_relaxed) == this_thread_id();
-}
 
 bool Engine::may_wait() const { return !on_loop_thread(); }
 
@@ -414,6 +411,10 @@ void Engine::turn() noexcept {
   deliver_completed();
   try {
     turn_again_ = false;
+    if (arm_operation_timer_.load(std::memory_order_relaxed) &&
+        arm_operation_timer_.exchange(false, std::memory_order_acquire)) {
+      arm_operation_timer();
+    }
     run_tasks();
     if (closing_.load(std::memory_order_acquire)) {
       if (!close_begun_) begin_close();
@@ -516,6 +517,7 @@ void Engine::deliver(Ref<Delivery> delivery) {
   const Target& target = delivery->target();
   if (target.queue() != nullptr) {
     Ref<Queue> queue = Ref<Queue>::share(target.queue());
+    delivery->leaves_engine();
     queue->push(std::move(delivery));
   } else if (target.callback() != nullptr && closed()) {
     // There is no loop thread any more: whoever comes late is told on the spot.
@@ -593,47 +595,46 @@ size_t Engine::run_inline(size_t max_events, int64_t deadline_us) {
 // --- operations ----------------------------------------------------------------
 
 Error Engine::accept(Operation& operation, int64_t timeout_ms) {
+  std::lock_guard<std::mutex> lock(submit_mutex());
+  return accept_locked(operation, timeout_ms);
+}
+
+Error Engine::accept_locked(Operation& operation, int64_t timeout_ms) {
   if (forked()) return Error(PULSE_ERR_FORKED, "the engine belongs to the parent process");
   if (closing()) return Error(PULSE_ERR_CLOSED, "the engine is closed", PULSE_ERROR_NEVER_SENT);
   if (timeout_ms == 0) timeout_ms = config_.command_timeout_ms;
-  operation_created(operation);
+  const int64_t deadline = rough_deadline_after(timeout_ms);
+  operation.engine_ = this;
   operation.taken_ = true;  // until it counts
-  Error error = operations_.add(operation, rough_deadline_after(timeout_ms));
+  Error error = operations_.add_locked(operation, deadline);
   if (!error.ok()) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
     return error;
   }
   operation.taken_ = false;
   // Whoever makes the earliest deadline earlier tells the loop.
-  int64_t deadline = operation.deadline_ms_;
   int64_t armed = next_operation_ms_.load(std::memory_order_relaxed);
   while (deadline < armed) {
     if (next_operation_ms_.compare_exchange_weak(armed, deadline)) {
-      try {
-        post_call([this] { arm_operation_timer(); });
-      } catch (const std::bad_alloc&) {
-        next_operation_ms_.store(kNever);
-        reject(operation);
-        throw;
-      }
+      arm_operation_timer_.store(true, std::memory_order_release);
+      want_turn();
       break;
     }
   }
   return {};
 }
 
-// The caller of what makes operations has a reference to the engine, so it does not matter when
-// this one is added.
-void Engine::operation_created(Operation& operation) noexcept {
-  operation.engine_ = this;
-  if (operations_.created()) ref();
+// Whoever calls it has a reference.
+void Engine::reject(Operation& operation) {
+  std::lock_guard<std::mutex> lock(submit_mutex());
+  reject_locked(operation);
 }
 
-void Engine::reject(Operation& operation) {
+void Engine::reject_locked(Operation& operation) {
   operation.completed_.store(true);
   operation.taken_ = true;
-  Ref<Operation> keep = Ref<Operation>::share(&operation);
-  operations_.remove(operation);
+  operations_.remove_locked(operation);
+  operation.unref();
   operation_taken();
 }
 
@@ -643,12 +644,11 @@ void Engine::complete_later(Ref<Operation> operation, const Error& error) {
   operation->complete(error);
 }
 
-Error Engine::admit(Connection& connection, size_t bytes) {
+Error Engine::admit_or_not(size_t buffered, size_t bytes) {
   if (config_.server.fail_fast && !server_is_ready()) {
     return while_not_connected(PULSE_ERR_DISCONNECTED, "fail_fast is set",
                                PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT);
   }
-  size_t buffered = connection.buffered();
   if (buffered > 0 && buffered + bytes > static_cast<size_t>(config_.max_buffer_bytes)) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
     return Error::make(PULSE_ERR_AGAIN, PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT,
@@ -689,7 +689,16 @@ void Engine::deliver_completed() noexcept {
     std::copy(completed_, completed_ + count, operations);
     completions_.fetch_add(count, std::memory_order_relaxed);
     operations_.remove_all(operations, count);
-    for (size_t i = 0; i < count; i++) deliver(Ref<Operation>::adopt(operations[i]));
+    for (size_t i = 0; i < count; i++) {
+      Ref<Operation> operation = Ref<Operation>::adopt(operations[i]);
+      const Target& target = operation->Operation::target();
+      if (target.callback() != nullptr && target.queue() == nullptr && !target.internal()) {
+        inline_.push(std::move(operation));  // as deliver() would; the loop runs
+      } else {
+        deliver(std::move(operation));
+      }
+    }
+    if (!inline_.empty()) work_came_up();
   }
 }
 

@@ -9,6 +9,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/process.h"
+#include "base/recycler.h"
 #include "engine/config.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
@@ -77,12 +79,25 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // (timeout_ms: 0 = the engine's default, negative = none).  After this it
   // must be completed.  Fails with AGAIN, CLOSED, FORKED.
   Error accept(Operation& operation, int64_t timeout_ms);
+  // The same for those who hold submit_mutex(): an operation with a single command needs it once.
+  Error accept_locked(Operation& operation, int64_t timeout_ms);
+  // Memory for such operations; for those who hold submit_mutex().
+  Recycler& operation_memory() { return *operation_memory_; }
+  static constexpr size_t kOperationBytes = 384;
   pulse_status cancel(uint64_t operation_id);
   // An error if commands are refused because there is no connection and fail_fast is set,
   // or because `bytes` more would not fit in max_buffer_bytes.
-  Error admit(Connection& connection, size_t bytes);
+  Error admit(const Connection& connection, size_t bytes) {
+    const size_t buffered = connection.buffered();
+    if (!config_.server.fail_fast &&
+        (buffered == 0 || buffered + bytes <= static_cast<size_t>(config_.max_buffer_bytes))) {
+      return {};
+    }
+    return admit_or_not(buffered, bytes);
+  }
   // Takes back an accept, for a call that then fails at once with an error of its own.
   void reject(Operation& operation);
+  void reject_locked(Operation& operation);
   // Completes an accepted operation from any thread.
   void complete_later(Ref<Operation> operation, const Error& error);
 
@@ -105,7 +120,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   }
   void at_end_of_turn(TurnHook& hook);
   void forget_hook(TurnHook& hook);
-  bool on_loop_thread() const;
+  bool on_loop_thread() const {
+    return loop_thread_.load(std::memory_order_relaxed) == this_thread_id();
+  }
 
   // --- the server -------------------------------------------------------------
   Router& router() { return *router_; }
@@ -151,13 +168,17 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   void metrics(pulse_engine_metrics* out) const;
   String server_text() const;
-  bool forked() const;
+  bool forked() const { return fork_generation() != fork_generation_; }
 
   // ConnectionHost
   Loop& loop() override { return loop_; }
   const ServerConfig& server_config() const override { return config_.server; }
   ConnectionCounters& counters() override { return counters_; }
   TlsContext* tls_context() override { return tls_.get(); }
+  bool callers_may_write() const override {
+    return config_.driver == PULSE_DRIVER_THREAD && !on_loop_thread();
+  }
+  std::mutex& submit_mutex() override { return operations_.mutex(); }
   void want_turn() noexcept override;
   void log(pulse_log_level level, std::string_view text) noexcept override;
   void server_seen(const ServerInfo& info) override;
@@ -192,11 +213,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // `delivered`: what the host gets, the operation itself or one that stands in for it.
   void operation_completed(Operation& operation, Operation& delivered, const Error& error);
   void deliver_completed() noexcept;
-  void operation_created(Operation& operation) noexcept;
   void operation_taken() noexcept { operations_.taken(); }
-  void operation_destroyed() noexcept {
-    if (operations_.destroyed()) unref();
-  }
+  Error admit_or_not(size_t buffered, size_t bytes);
   void change_state(pulse_engine_state state, const Error& error);
   void begin_close();
   void finish_close_if_done();
@@ -208,6 +226,14 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
 
   LiveObject live_;
   EngineConfig config_;
+  // What every call of every thread reads, apart from what the loop writes all the time.
+  [[maybe_unused]] char apart_[64];
+  const uint32_t fork_generation_;
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> ready_{false};
+  std::atomic<uint64_t> loop_thread_{0};            // who runs the loop; 0 = nobody
+  std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that operation_timer_ is set to
+  [[maybe_unused]] char apart_too_[64];
   Loop loop_;
   Thread thread_;
   std::atomic<int64_t> spin_until_us_{0};  // until then the loop's thread does not sleep
@@ -220,16 +246,16 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   ServerInfo server_;
   mutable std::mutex server_mutex_;  // guards changes of server_, connect_error_, ready_signal_
   Error connect_error_;
-  std::atomic<bool> ready_{false};
   std::atomic<pulse_engine_state> state_{PULSE_ENGINE_CONNECTING};
 
   OperationTable operations_;
+  Ref<Recycler> operation_memory_;
   // Completed, and not delivered yet: the table is locked once for all of them.  Loop thread.
   static constexpr size_t kMostCompleted = 64;
   Operation* completed_[kMostCompleted];
   size_t completed_count_ = 0;
   Timer operation_timer_;
-  std::atomic<int64_t> next_operation_ms_{kNever};  // the deadline that the timer is set to
+  std::atomic<bool> arm_operation_timer_{false};    // it was made earlier
   std::atomic<uint64_t> rejected_{0}, timeouts_{0}, outcome_unknown_{0}, completions_{0};
 
   std::mutex task_mutex_;
@@ -256,7 +282,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Map<uint64_t, Ref<Child>> children_;
   uint64_t last_serial_ = 0;
 
-  std::atomic<bool> closing_{false};
   bool close_begun_ = false;
   bool finished_ = false;
   Timer close_timer_;
@@ -264,11 +289,9 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Ref<Signal> closed_signal_;
   Ref<Signal> ready_signal_;
 
-  std::atomic<uint64_t> loop_thread_{0};     // who runs the loop; 0 = nobody
   std::atomic<uint64_t> driving_thread_{0};  // manual driver: who ran it last
   std::atomic<bool> running_{false};
   std::atomic<bool> abandoned_{false};  // manual driver: the host has no handle left
-  uint32_t fork_generation_ = 0;
 };
 
 }  // namespace pulseengine

@@ -11,11 +11,19 @@ Operation::~Operation() {
   if (engine_ == nullptr) return;
   // Nobody took the completion: a waiting caller read it, or its queue was closed.
   if (!taken_) engine_->operation_taken();
-  engine_->operation_destroyed();
+  if (keeps_engine_) engine_->unref();
+}
+
+// Until then whoever holds it is a part of the engine, or inside of a call on one of its handles.
+void Operation::leaves_engine() {
+  if (engine_ == nullptr || keeps_engine_) return;
+  keeps_engine_ = true;
+  engine_->ref();
 }
 
 bool Operation::complete(const Error& error) {
-  if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
+  if (completed()) return false;
+  completed_.store(true, std::memory_order_release);
   set_outcome(error);
   engine_->operation_completed(*this, *this, error);
   return true;
@@ -29,11 +37,12 @@ bool Operation::complete_early(const Error& error) {
   } catch (const std::bad_alloc&) {
     return complete(error);
   }
-  if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
+  if (completed()) return false;
+  completed_.store(true, std::memory_order_release);
   stand_in->completed_.store(true, std::memory_order_release);
   stand_in->set_outcome(error);
   stand_in->id_ = id_;
-  engine_->operation_created(*stand_in);
+  stand_in->engine_ = engine_;
   stand_in->target_ = std::move(target_);
   taken_ = true;  // the other one counts now
   engine_->operation_completed(*this, *stand_in, error);

@@ -57,6 +57,7 @@ class Operation : public Delivery {
   const Target& target() const override { return target_; }
   bool next_event(pulse_event* event) override;
   size_t remaining() const override { return taken_ ? 0 : 1; }
+  void leaves_engine() override;
 
  private:
   friend class Engine;
@@ -73,7 +74,8 @@ class Operation : public Delivery {
   int64_t deadline_ms_ = kNever;
   Target target_;
   Ref<Signal> signal_;
-  Engine* engine_ = nullptr;  // since it was accepted; kept by OperationTable::created()
+  Engine* engine_ = nullptr;  // since it was accepted
+  bool keeps_engine_ = false;
   char* message_ = nullptr;   // of a failure; null when there was no memory for it
   size_t message_len_ = 0;
 };

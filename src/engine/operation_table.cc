@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/prefetch.h"
 #include "engine/engine.h"
 
 namespace pulseengine {
@@ -9,39 +10,35 @@ namespace pulseengine {
 // An id is the generation of its entry, above the entry's index + 1: never 0.
 static constexpr int kIndexBits = 32;
 
-Error OperationTable::add(Operation& operation, int64_t deadline_ms) {
-  const uint64_t before = inflight_.fetch_add(1, std::memory_order_relaxed);
-  if (limit_ >= 0 && before >= static_cast<uint64_t>(limit_)) {
-    taken();
-    return Error::make(PULSE_ERR_AGAIN, PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT,
-                       "max_inflight ({}) operations are under way", limit_);
+Error OperationTable::add_locked(Operation& operation, int64_t deadline_ms) {
+  const uint64_t accepted = accepted_.load(std::memory_order_relaxed);
+  if (limit_ >= 0 && accepted - taken_seen_ >= static_cast<uint64_t>(limit_)) {
+    taken_seen_ = taken_.load(std::memory_order_relaxed);
+    if (accepted - taken_seen_ >= static_cast<uint64_t>(limit_)) {
+      return Error::make(PULSE_ERR_AGAIN, PULSE_ERROR_RETRIABLE | PULSE_ERROR_NEVER_SENT,
+                         "max_inflight ({}) operations are under way", limit_);
+    }
   }
-  std::lock_guard<std::mutex> lock(mutex_);
   uint32_t index = free_;
   if (index == kNone) {
     index = static_cast<uint32_t>(entries_.size());
-    try {
-      entries_.emplace_back();
-    } catch (const std::bad_alloc&) {
-      taken();
-      throw;
-    }
+    entries_.emplace_back();
   } else {
     free_ = entries_[index].next_free;
+    if (free_ != kNone) prefetch_for_writing(&entries_[free_], sizeof(Entry));
   }
   Entry& entry = entries_[index];
   entry.operation = &operation;
   entry.generation++;
   operation.id_ = (static_cast<uint64_t>(entry.generation) << kIndexBits) | (index + 1U);
   operation.deadline_ms_ = deadline_ms;
-  operation.ref();
+  operation.ref_unshared();
   active_++;
-  accepted_.store(accepted_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  accepted_.store(accepted + 1, std::memory_order_relaxed);
   return {};
 }
 
-// mutex_ is held.
-void OperationTable::forget(const Operation& operation) {
+void OperationTable::remove_locked(const Operation& operation) {
   auto index = static_cast<uint32_t>(operation.id_) - 1;
   entries_[index].operation = nullptr;
   entries_[index].next_free = free_;
@@ -52,14 +49,14 @@ void OperationTable::forget(const Operation& operation) {
 void OperationTable::remove(Operation& operation) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    forget(operation);
+    remove_locked(operation);
   }
   operation.unref();
 }
 
 void OperationTable::remove_all(Operation* const* operations, size_t count) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (size_t i = 0; i < count; i++) forget(*operations[i]);
+  for (size_t i = 0; i < count; i++) remove_locked(*operations[i]);
 }
 
 Ref<Operation> OperationTable::find(uint64_t id) {

@@ -14,18 +14,23 @@ class OperationTable {
  public:
   explicit OperationTable(int64_t limit) : limit_(limit) {}
 
-  // Counts the operation and gives it its id; AGAIN at the limit.
-  Error add(Operation& operation, int64_t deadline_ms);
+  // Counts the operation and gives it its id; AGAIN at the limit.  No other thread knows the
+  // operation yet.
+  Error add(Operation& operation, int64_t deadline_ms) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return add_locked(operation, deadline_ms);
+  }
+  // The same for those who hold mutex().
+  Error add_locked(Operation& operation, int64_t deadline_ms);
+  // Whoever adds an operation often hands over its command as well: one lock does for both.
+  std::mutex& mutex() { return mutex_; }
   // It completed: no longer found, but counted until taken().
   void remove(Operation& operation);
+  // For those who hold mutex(); the table's reference is the caller's afterwards.
+  void remove_locked(const Operation& operation);
   // The same for many in one step.  The table's references are the caller's afterwards.
   void remove_all(Operation* const* operations, size_t count);
-  void taken() { inflight_.fetch_sub(1, std::memory_order_relaxed); }
-
-  // How many operations exist: as long as there are any the engine is kept on their behalf, which
-  // costs less than a reference for each.  True: the first one, or the last one.
-  bool created() { return existing_.fetch_add(1, std::memory_order_relaxed) == 0; }
-  bool destroyed() { return existing_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  void taken() { taken_.fetch_add(1, std::memory_order_release); }
 
   // Null when it has completed.
   Ref<Operation> find(uint64_t id);
@@ -36,7 +41,11 @@ class OperationTable {
   Ref<Operation> next(size_t* index);
 
   uint64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
-  uint64_t inflight() const { return inflight_.load(std::memory_order_relaxed); }
+  uint64_t inflight() const {
+    // In this order: what was taken had been accepted before.
+    const uint64_t taken = taken_.load(std::memory_order_acquire);
+    return accepted() - taken;
+  }
   size_t active();
 
  private:
@@ -47,15 +56,15 @@ class OperationTable {
   };
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  void forget(const Operation& operation);
-
   const int64_t limit_;
-  std::atomic<uint64_t> inflight_{0}, existing_{0};
-  std::atomic<uint64_t> accepted_{0};  // changed under mutex_
   std::mutex mutex_;
-  Vector<Entry> entries_;  // guarded by mutex_, as all below
+  std::atomic<uint64_t> accepted_{0};  // changed under mutex_
+  uint64_t taken_seen_ = 0;            // guarded by mutex_, as all up to apart_
+  Vector<Entry> entries_;
   uint32_t free_ = kNone;
   size_t active_ = 0;
+  [[maybe_unused]] char apart_[64];  // what is below is written by those who take completions
+  std::atomic<uint64_t> taken_{0};
 };
 
 }  // namespace pulseengine

@@ -34,7 +34,7 @@ class Command : public virtual RefCounted {
   virtual bool abandoned() const { return false; }
   // The script that format() calls, through CommandWriter::script().
   virtual const Script* script() const { return nullptr; }
-  // It was handed to the socket.
+  // It was handed to the socket, or is about to be.  The loop thread, or the one that submits.
   virtual void sent() {}
 
   int64_t deadline_ms = kNever;  // monotonic; for commands that are no operations

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/prefetch.h"
 #include "base/rng.h"
 
 namespace pulseengine {
@@ -18,11 +19,18 @@ namespace {
 // nobody wants any more can still be dropped when the peer is slow.
 constexpr size_t kSendWindow = size_t{512} * 1024;
 constexpr size_t kReadChunk = size_t{64} * 1024;
+// hiredis moves what is left of its input to the front after each thousand bytes: it gets little at
+// a time.
+constexpr size_t kParsed = size_t{4} * 1024;
 // Bytes read in one turn before others get theirs.
 constexpr size_t kReadBudget = size_t{4} * 1024 * 1024;
 // The same of a reply that is taken in parts: it is large, and each part makes work.
 constexpr size_t kPartsBudget = size_t{256} * 1024;
 constexpr int kMaxVectors = 64;
+// With many commands under way, each was made so long ago, or so far away, that it is not near this
+// processor: it is fetched while those before it are handled.
+constexpr size_t kAhead = 4;
+constexpr size_t kCommandBytes = 320;  // of an add
 
 constexpr uint16_t bit(Connection::State state) {
   return static_cast<uint16_t>(1U << static_cast<unsigned>(state));
@@ -149,7 +157,11 @@ struct Connection::LoadScript final : Command {
 };
 
 Connection::Connection(ConnectionHost& host, Role role, ConnectionListener* listener)
-    : host_(host), role_(role), listener_(listener), parser_(host.server_config().max_reply_bytes) {
+    : host_(host),
+      role_(role),
+      listener_(listener),
+      mutex_(host.submit_mutex()),
+      parser_(host.server_config().max_reply_bytes) {
   attempt_timer_.open(
       host.loop(),
       [](void* p) {
@@ -469,6 +481,7 @@ void Connection::become_ready() {
 // --- losing --------------------------------------------------------------
 
 void Connection::close_socket() {
+  withdraw_idle();
   watch_.reset();
   tls_.reset();
   if (fd_ >= 0) {
@@ -499,6 +512,8 @@ void Connection::lose(const Error& cause) noexcept {
   if (state_ == State::closed || state_ == State::waiting) return;
   // NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
   const Error error = cause;  // it may be the TLS session's, which goes with the socket
+  withdraw_idle();
+  if (!take_direct()) return;  // that gave it up
   bool was_ready = state_ == State::ready;
   resolver_.reset();
   close_socket();
@@ -640,8 +655,10 @@ void Connection::close(const Error& error) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     accepting_ = false;
+    idle_fd_.store(-1, std::memory_order_relaxed);
   }
   resolver_.reset();
+  (void)take_direct();
   close_socket();
   enter(State::closed);
   attempt_timer_.reset();
@@ -653,69 +670,89 @@ void Connection::close(const Error& error) {
 // --- sending ---------------------------------------------------------------
 
 // mutex_ is held.
-void Connection::queue(Ref<Command> command) {
+void Connection::queue(Ref<Command>& command) {
   size_t before = outbox_.size();
   CommandWriter writer(outbox_);
-  try {
-    command->format(writer);
-    command->length = outbox_.size() - before;
-    outbox_commands_.push_back(std::move(command));
-  } catch (const std::bad_alloc&) {
-    outbox_.truncate(before);
-    throw;
-  }
+  command->format(writer);
+  command->length = outbox_.size() - before;
+  outbox_commands_.push_back(std::move(command));
 }
 
-template <class Add>
-Error Connection::submit_with(Add add) {
-  bool wake = false;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!accepting_)
-      return Error(PULSE_ERR_CLOSED, "the connection is closed", PULSE_ERROR_NEVER_SENT);
-    size_t bytes = outbox_.size();
-    size_t commands = outbox_commands_.size();
-    size_t scripts = known_scripts_.size();
-    try {
-      add();
-    } catch (const std::bad_alloc&) {
-      outbox_.truncate(bytes);
-      outbox_commands_.resize(commands);
-      known_scripts_.resize(scripts);
-      throw;
-    }
-    buffered_.store(outbox_.size(), std::memory_order_relaxed);
-    wake = !turn_wanted_;
-    turn_wanted_ = true;
+// The first command that calls a script on this connection loads it.  mutex_ is held.
+void Connection::queue_script(const Command& command) {
+  const Script* script = command.script();
+  if (script == nullptr || command.eval ||
+      std::find(known_scripts_.begin(), known_scripts_.end(), script) != known_scripts_.end()) {
+    return;
   }
-  if (wake) host_.want_turn();
+  Ref<Command> load = Ref<Command>::adopt(new LoadScript(*script));
+  queue(load);
+  known_scripts_.push_back(script);
+}
+
+// All or nothing.  mutex_ is held.
+template <class Add>
+Error Connection::submit_with(Add add, bool* wake) {
+  if (!accepting_)
+    return Error(PULSE_ERR_CLOSED, "the connection is closed", PULSE_ERROR_NEVER_SENT);
+  size_t bytes = outbox_.size();
+  size_t commands = outbox_commands_.size();
+  size_t scripts = known_scripts_.size();
+  try {
+    add();
+  } catch (const std::bad_alloc&) {
+    outbox_.truncate(bytes);
+    outbox_commands_.resize(commands);
+    known_scripts_.resize(scripts);
+    throw;
+  }
+  buffered_.store(outbox_.size(), std::memory_order_relaxed);
+  *wake = !turn_wanted_;
+  turn_wanted_ = true;
   return {};
 }
 
+Connection::Submission::Submission(Connection& connection)
+    : connection_(connection), lock_(connection.mutex_) {}
+
+Connection::Submission::~Submission() {
+  if (wake_ && connection_.write_directly()) wake_ = false;
+  lock_.unlock();
+  if (wake_) connection_.host_.want_turn();
+}
+
+Error Connection::Submission::submit(Ref<Command>& command) {
+  return connection_.submit_with(
+      [&] {
+        connection_.queue_script(*command);
+        connection_.queue(command);
+      },
+      &wake_);
+}
+
 Error Connection::submit(Ref<Command> command) {
-  return submit_with([&] {
-    const Script* script = command->script();
-    if (script != nullptr && !command->eval &&
-        std::find(known_scripts_.begin(), known_scripts_.end(), script) == known_scripts_.end()) {
-      queue(Ref<Command>::adopt(new LoadScript(*script)));
-      known_scripts_.push_back(script);
-    }
-    queue(std::move(command));
-  });
+  return Submission(*this).submit(command);
 }
 
 Error Connection::submit_all(Vector<Ref<Command>>& commands) {
   if (commands.empty()) return {};
-  Ref<Command> first = commands[0];
-  return submit_with([&] {
-    const Script* script = first->script();
-    if (script != nullptr &&
-        std::find(known_scripts_.begin(), known_scripts_.end(), script) == known_scripts_.end()) {
-      queue(Ref<Command>::adopt(new LoadScript(*script)));
-      known_scripts_.push_back(script);
-    }
-    for (Ref<Command>& command : commands) queue(command);
-  });
+  bool wake = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Error error = submit_with(
+        [&] {
+          queue_script(*commands[0]);
+          for (const Ref<Command>& command : commands) {
+            Ref<Command> one = command;
+            queue(one);
+          }
+        },
+        &wake);
+    if (!error.ok()) return error;
+    if (wake && write_directly()) wake = false;
+  }
+  if (wake) host_.want_turn();
+  return {};
 }
 
 // Takes commands out of the outbox that were given up, or whose deadline has passed.
@@ -760,12 +797,17 @@ void Connection::drop_abandoned() {
 }
 
 // Gives each command, whose bytes stand in sending_, its slot.  False: the connection was given up.
-bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest) {
+// `outcome`: of those that find no memory for one.
+bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, uint32_t outcome,
+                                int64_t* earliest) {
   size_t begun = 0;
   try {
     for (Ref<Command>& command : commands) {
       slots_.push_back({nullptr, queued_bytes_, now, false});
       begun++;
+      if (begun + kAhead < commands.size()) {
+        prefetch_for_writing(commands[begun + kAhead].get(), kCommandBytes);
+      }
       *earliest = std::min(*earliest, command->deadline_ms);
       queued_bytes_ += command->length;
       command->sent();
@@ -775,7 +817,7 @@ bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int
   } catch (const std::bad_alloc&) {
     lose(out_of_memory());
     for (size_t i = begun; i < commands.size(); i++) {
-      fail(*commands[i], out_of_memory(PULSE_ERROR_NEVER_SENT));
+      fail(*commands[i], out_of_memory(outcome));
     }
     return false;
   }
@@ -784,6 +826,7 @@ bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, int
 void Connection::flush() noexcept {
   if (state_ == State::closed) return;
   try {
+    if (!take_direct()) return;
     int64_t earliest = kNever;
     if (state_ == State::ready && sending_.size() < kSendWindow) {
       if (!sending_.empty()) drop_abandoned();
@@ -809,7 +852,7 @@ void Connection::flush() noexcept {
       if (!commands.empty()) {
         int64_t now = monotonic_ms();
         if (slots_.empty()) last_heard_ms_ = now;
-        if (!begin_commands(commands, now, &earliest)) return;
+        if (!begin_commands(commands, now, PULSE_ERROR_NEVER_SENT, &earliest)) return;
         host_.counters().commands_sent.fetch_add(commands.size(), std::memory_order_relaxed);
         commands.clear();
         {
@@ -834,6 +877,7 @@ void Connection::flush() noexcept {
     if (fd_ >= 0 && !sending_.empty() && (state_ == State::ready || state_ == State::greeting)) {
       write_some();
     }
+    if (state_ == State::ready) offer_idle();
   } catch (const std::bad_alloc&) {
     lose(out_of_memory());
   }
@@ -966,20 +1010,23 @@ bool Connection::read_some() {
                                    PULSE_ERROR_RETRIABLE)));
       return false;
     }
+    if (!take_direct()) return false;
     budget -= std::min(budget, got);
     last_heard_ms_ = monotonic_ms();
     host_.counters().bytes_received.fetch_add(got, std::memory_order_relaxed);
-    Error error = parser_.feed(chunk, got);
-    const ReplyNode* nodes = nullptr;
-    size_t count = 0;
-    while (error.ok() && parser_.next(&error, &nodes, &count)) {
-      Reply reply(nodes, count, parser_.slab());
-      handle_reply(reply);
-      if (state_ != State::ready && state_ != State::greeting) return false;
-    }
-    if (!error.ok()) {
-      lose(error);
-      return false;
+    for (size_t at = 0; at < got; at += kParsed) {
+      Error error = parser_.feed(chunk + at, std::min(kParsed, got - at));
+      const ReplyNode* nodes = nullptr;
+      size_t count = 0;
+      while (error.ok() && parser_.next(&error, &nodes, &count)) {
+        Reply reply(nodes, count, parser_.slab());
+        handle_reply(reply);
+        if (state_ != State::ready && state_ != State::greeting) return false;
+      }
+      if (!error.ok()) {
+        lose(error);
+        return false;
+      }
     }
     if (takes_parts()) {
       handle_part();
@@ -1018,6 +1065,7 @@ void Connection::handle_reply(Reply& reply) {
   }
   Ref<Command> command = std::move(slots_.front().command);
   slots_.pop_front();
+  if (slots_.size() > kAhead) prefetch_for_writing(slots_[kAhead].command.get(), kCommandBytes);
   try {
     if (!reply.peek().is_error()) {
       command->replied(reply);
@@ -1100,6 +1148,8 @@ int64_t Connection::patient_until_ms() const {
 void Connection::check_deadlines() noexcept {
   try {
     next_deadline_ms_ = kNever;
+    withdraw_idle();
+    if (!take_direct()) return;
     if (patient_until_ms() <= monotonic_ms()) hear();
     int64_t earliest = patient_until_ms();
     if (earliest <= monotonic_ms()) {
@@ -1115,6 +1165,11 @@ void Connection::check_deadlines() noexcept {
       }
     }
     arm_deadline(earliest);
+    // While it is in use, the timer goes on: callers write only where it watches.
+    const int64_t patience = host_.server_config().command_timeout_ms;
+    if (state_ == State::ready && patience >= 0 && last_heard_ms_ + patience > monotonic_ms()) {
+      arm_deadline(monotonic_ms() + patience);
+    }
   } catch (const std::bad_alloc&) {
     arm_deadline(monotonic_ms() + 1000);
   }

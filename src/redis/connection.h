@@ -2,7 +2,8 @@
 //
 // submit() may be called from any thread; everything else belongs to the loop
 // thread.  Commands that were gathered since the last turn leave in one write,
-// in the order of submit.  While there is no connection they wait.
+// in the order of submit; where nothing else is under way, the caller of submit may
+// write.  While there is no connection they wait.
 #ifndef PULSE_REDIS_CONNECTION_H
 #define PULSE_REDIS_CONNECTION_H
 
@@ -36,6 +37,11 @@ class ConnectionHost {
   // Asks for flush() in the turn to come.  Any thread.
   virtual void want_turn() noexcept = 0;
   virtual void log(pulse_log_level level, std::string_view text) noexcept = 0;
+  // Whether this thread may write a socket itself: not where the host says when that happens, and
+  // not where the end of the turn comes soon.
+  virtual bool callers_may_write() const = 0;
+  // Guards what all threads put into the connections.
+  virtual std::mutex& submit_mutex() = 0;
   // What the greeting learned of the server.
   virtual void server_seen(const ServerInfo& info) = 0;
   // Connections come and go; the host flushes those that exist once a turn.
@@ -86,13 +92,32 @@ class Connection : public Allocated {
   void close(const Error& error);
 
   // Queues the command.  Any thread.  Throws bad_alloc, with no effect then.
-  // After close() the command fails with PULSE_ERR_CLOSED: on the loop thread
-  // at once, else PULSE_ERR_CLOSED is returned and nothing is called.
+  // After close() PULSE_ERR_CLOSED is returned and nothing is called.
   Error submit(Ref<Command> command);
   // The same for many: next to each other, and all or none.
   Error submit_all(Vector<Ref<Command>>& commands);
+  // For those who have more to do under the same lock: while it lives, it holds submit_mutex().
+  class Submission {
+   public:
+    explicit Submission(Connection& connection);
+    ~Submission();
+    Submission(const Submission&) = delete;
+    Submission& operator=(const Submission&) = delete;
+    // As above; the reference is taken over where it succeeds.
+    Error submit(Ref<Command>& command);
+
+   private:
+    Connection& connection_;
+    std::unique_lock<std::mutex> lock_;
+    bool wake_ = false;
+  };
   // Bytes that wait to be sent.  Any thread.
   size_t buffered() const { return buffered_.load(std::memory_order_relaxed); }
+  // Nothing is under way, and what this thread submits now goes out at once.  It may have changed
+  // when the answer is there.  Any thread.
+  bool writes_at_once() const {
+    return idle_fd_.load(std::memory_order_relaxed) >= 0 && host_.callers_may_write();
+  }
 
   // Gives up this connection: it connects again by itself.
   void lose(const Error& cause) noexcept;
@@ -119,9 +144,10 @@ class Connection : public Allocated {
   struct LoadScript;
 
   void enter(State next);
-  void queue(Ref<Command> command);
+  void queue(Ref<Command>& command);
+  void queue_script(const Command& command);
   template <class Add>
-  Error submit_with(Add add);
+  Error submit_with(Add add, bool* wake);
   void attempt() noexcept;
   void start_local();
   void local_started();
@@ -139,7 +165,12 @@ class Connection : public Allocated {
   void requeue_unanswered(const Error& cause);
   void load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& buffer);
   void close_socket();
-  bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, int64_t* earliest);
+  bool begin_commands(Vector<Ref<Command>>& commands, int64_t now, uint32_t outcome,
+                      int64_t* earliest);
+  void offer_idle();
+  void withdraw_idle();
+  bool write_directly() noexcept;
+  bool take_direct();
   void on_io(int events);
   bool read_some();
   bool write_some();
@@ -159,15 +190,24 @@ class Connection : public Allocated {
   ConnectionListener* const listener_;
   State state_ = State::idle;
 
-  // Guarded by mutex_: commands that nobody has begun to send.
-  std::mutex mutex_;
+  // Guarded by mutex_, the host's: commands that nobody has begun to send.
+  std::mutex& mutex_;
   OutboxBuffer outbox_;
   Vector<Ref<Command>> outbox_commands_;
   Vector<const Script*> known_scripts_;  // loaded, or queued to be, on this connection
   bool accepting_ = true;
   bool turn_wanted_ = false;
 
+  // What a caller has written itself, until the loop takes it over; see connection_direct.cc.
+  Vector<Ref<Command>> direct_;
+  OutboxBuffer direct_bytes_;  // that the socket did not take
+  size_t direct_written_ = 0;
+  int64_t direct_sent_ms_ = 0;
+
   std::atomic<size_t> buffered_{0};
+  std::atomic<int> idle_fd_{-1};  // the socket while callers may write it; changed under mutex_
+  std::atomic<bool> has_direct_{false};
+  [[maybe_unused]] char apart_[64];  // what callers write is above
 
   // Loop thread.
   OutboxBuffer sending_;

@@ -17,13 +17,7 @@ class CommandWriter {
 
   // Begins a command of `count` arguments, its name included.
   void begin(size_t count) { prefixed('*', count); }
-  void arg(std::string_view text) {
-    char* const begin = out_.reserve(text.size() + kAround);
-    char* at = prefix(begin, '$', text.size());
-    if (!text.empty()) std::memcpy(at, text.data(), text.size());
-    at += text.size();
-    out_.written(static_cast<size_t>(end_line(at) - begin));
-  }
+  void arg(std::string_view text) { Room(*this, text.size() + kAround).arg(text); }
   void arg(int64_t number) {
     char text[24];
     auto end = std::to_chars(text, text + sizeof text, number);
@@ -55,6 +49,28 @@ class CommandWriter {
   // Bytes that are RESP already, such as a prefix formatted once.
   void raw(std::string_view resp) { out_.append(resp); }
 
+  // "$<length>\r\n" and "\r\n" around an argument are shorter.
+  static constexpr size_t kAround = 32;
+
+  // Room for some arguments at once, for short commands: one look at the buffer for all of them.
+  class Room {
+   public:
+    Room(CommandWriter& writer, size_t most)
+        : out_(writer.out_), begin_(out_.reserve(most)), at_(begin_) {}
+    ~Room() { out_.written(static_cast<size_t>(at_ - begin_)); }
+    Room(const Room&) = delete;
+    Room& operator=(const Room&) = delete;
+    void raw(std::string_view resp) { at_ = copy(at_, resp); }
+    void arg(std::string_view text) {
+      at_ = end_line(copy(prefix(at_, '$', text.size()), text));
+    }
+
+   private:
+    OutboxBuffer& out_;
+    char* const begin_;
+    char* at_;
+  };
+
   // begin and all arguments in one call.
   template <class... Args>
   void command(Args... args) {
@@ -71,9 +87,10 @@ class CommandWriter {
     return static_cast<int64_t>(number);
   }
 
-  // "$<length>\r\n" and "\r\n" are shorter.
-  static constexpr size_t kAround = 32;
-
+  static char* copy(char* at, std::string_view text) {
+    if (!text.empty()) std::memcpy(at, text.data(), text.size());
+    return at + text.size();
+  }
   static char* end_line(char* at) {
     *at++ = '\r';
     *at++ = '\n';
@@ -82,8 +99,9 @@ class CommandWriter {
   // Writes the kind, the number and an end of line; returns where they end.
   static char* prefix(char* at, char kind, size_t number) {
     *at++ = kind;
-    if (number < 10) {
-      *at++ = static_cast<char>('0' + number);
+    if (number < 100) {
+      if (number >= 10) *at++ = static_cast<char>('0' + number / 10);
+      *at++ = static_cast<char>('0' + number % 10);
     } else {
       at = std::to_chars(at, at + 20, number).ptr;
     }

@@ -177,6 +177,8 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
 
   // map_write.cc
   void send_writes();
+  Error write_at_once(Connection& connection, Ref<MapWrite> write, int64_t timeout_ms,
+                      Ref<Operation>* out);
   bool may_be_too_large() const;
   Vector<Ref<MapWrite>> take_writes() noexcept;
   void submit_writes(Vector<Ref<MapWrite>> writes);
@@ -205,6 +207,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   uint64_t copies_ = 0;           // asked for so far
   Vector<Ref<MapWrite>> writes_;  // wait for the loop, or for a connection
   size_t write_bytes_ = 0;        // of them
+  bool writes_leaving_ = false;   // taken by the loop, and not all submitted yet
 
   // Loop thread.
   Ref<SharedTarget> target_;

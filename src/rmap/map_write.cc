@@ -12,6 +12,8 @@ namespace {
 // Writes of one turn that leave in one script run, at most.
 constexpr size_t kWritesPerRun = 512;
 constexpr size_t kBytesPerRun = size_t{256} * 1024;
+// A single one that its caller may send.
+constexpr size_t kBytesAtOnce = size_t{16} * 1024;
 
 // Errors that only this script has.
 Error map_error(std::string_view text) {
@@ -194,10 +196,15 @@ class MapWriteCommand final : public Command {
 Error ReplicatedMap::write(Ref<MapWrite> write, int64_t timeout_ms, Ref<Signal> signal,
                            Ref<Operation>* out) {
   write->set_signal(std::move(signal));
+  Connection& connection = engine_->connection_for(content_);
   // The loop takes the writes under the same lock, so it finds this one.
   std::lock_guard<std::mutex> lock(mutex_);
-  Error error = engine_->admit(engine_->connection_for(content_), write_bytes_ + write->bytes());
+  Error error = engine_->admit(connection, write_bytes_ + write->bytes());
   if (!error.ok()) return error;
+  if (writes_.empty() && !writes_leaving_ && connection.writes_at_once() &&
+      write->bytes() <= kBytesAtOnce && check_published(write->published(), 0).ok()) {
+    return write_at_once(connection, std::move(write), timeout_ms, out);
+  }
   reserve_one_more(writes_);
   if (writes_.empty()) {
     auto send = [map = Ref<ReplicatedMap>::share(this)] { map->send_writes(); };
@@ -211,6 +218,24 @@ Error ReplicatedMap::write(Ref<MapWrite> write, int64_t timeout_ms, Ref<Signal> 
   write_bytes_ += write->bytes();
   writes_.push_back(std::move(write));
   return {};
+}
+
+// Nothing is under way that it could share a script run with.  mutex_ is held: nobody's next write
+// comes before it.
+Error ReplicatedMap::write_at_once(Connection& connection, Ref<MapWrite> write, int64_t timeout_ms,
+                                   Ref<Operation>* out) {
+  Ref<Command> command = make_ref<MapWriteCommand>(Ref<ReplicatedMap>::share(this), content_,
+                                                   channel_, Vector<Ref<MapWrite>>{write});
+  Error error = engine_->accept(*write, timeout_ms);
+  if (!error.ok()) return error;
+  *out = write;
+  try {
+    error = connection.submit(std::move(command));
+  } catch (const std::bad_alloc&) {
+    error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
+  }
+  if (!error.ok()) engine_->reject(*write);
+  return error;
 }
 
 // Something that waits may be more than the server can publish: that is soon known.
@@ -256,6 +281,8 @@ void ReplicatedMap::send_writes() {
     Error error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
     for (; next < all.size(); next++) all[next]->complete(error);
   }
+  std::lock_guard<std::mutex> lock(mutex_);
+  writes_leaving_ = false;
 }
 
 void ReplicatedMap::submit_writes(Vector<Ref<MapWrite>> writes) {
@@ -277,6 +304,7 @@ Vector<Ref<MapWrite>> ReplicatedMap::take_writes() noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   all.swap(writes_);
   write_bytes_ = 0;
+  writes_leaving_ = !all.empty();
   return all;
 }
 

@@ -11,14 +11,12 @@ namespace {
 // One add in so many carries MAXLEN, so that a stream exceeds its length by a tenth at most.
 constexpr int64_t kMaxTrimEvery = 100;
 
-String make_add_prefix(const String& key) {
+template <class Format>
+String formatted(Format format) {
   OutboxBuffer buffer;
   CommandWriter writer(buffer);
-  writer.arg("XADD");
-  writer.arg(std::string_view(key));
-  iovec vector{};
-  buffer.vectors(&vector, 1);
-  return String(static_cast<const char*>(vector.iov_base), vector.iov_len);
+  format(writer);
+  return String(buffer.tail(0));
 }
 
 }  // namespace
@@ -43,6 +41,14 @@ Stream::Stream(Ref<Engine> engine, std::string_view name, const StreamOptions& o
       connection_(engine_->connection_for(key_)),
       trim_every_(
           static_cast<uint64_t>(std::clamp<int64_t>(options.max_len / 10, 1, kMaxTrimEvery))),
-      add_prefix_(make_add_prefix(key_)) {}
+      add_prefix_(formatted([&](CommandWriter& w) {
+        w.arg("XADD");
+        w.arg(std::string_view(key_));
+      })),
+      plain_add_prefix_(formatted([&](CommandWriter& w) {
+        w.begin(7);
+        w.raw(add_prefix_);
+        w.raw("$1\r\n*\r\n$1\r\nn\r\n");
+      })) {}
 
 }  // namespace pulseengine

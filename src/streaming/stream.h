@@ -2,8 +2,6 @@
 #ifndef PULSE_STREAMING_STREAM_H
 #define PULSE_STREAMING_STREAM_H
 
-#include <atomic>
-
 #include "engine/engine.h"
 
 namespace pulseengine {
@@ -32,11 +30,16 @@ class Stream : public RefCounted {
   bool sliding() const { return options_.sliding_ttl_ms > 0; }
   Connection& connection() const { return connection_; }
 
-  // Whether the next add carries MAXLEN: one in so many does.
-  bool trim_now() { return adds_.fetch_add(1, std::memory_order_relaxed) % trim_every_ == 0; }
+  // Whether the next add carries MAXLEN: one in so many does.  Under the connection's lock.
+  bool trim_now() {
+    if (adds_to_trim_ == 0) adds_to_trim_ = trim_every_;
+    return adds_to_trim_-- == trim_every_;
+  }
 
   // What never changes in an XADD of this stream, as RESP: "$4 XADD $.. key".
   const String& add_prefix() const { return add_prefix_; }
+  // The same up to the name, for an event that has nothing but a name and a payload.
+  const String& plain_add_prefix() const { return plain_add_prefix_; }
 
  private:
   const Ref<Engine> engine_;
@@ -45,8 +48,9 @@ class Stream : public RefCounted {
   const String key_;
   Connection& connection_;
   const uint64_t trim_every_;
-  String add_prefix_;
-  std::atomic<uint64_t> adds_{0};
+  const String add_prefix_;
+  const String plain_add_prefix_;
+  uint64_t adds_to_trim_ = 0;
 };
 
 }  // namespace pulseengine

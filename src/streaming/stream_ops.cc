@@ -33,6 +33,17 @@ class AddFormat {
 
   void write(CommandWriter& w, const AddItem& item, bool eval) const {
     bool trim = stream_.options().max_len >= 0 && stream_.trim_now();
+    if (!trim && !scripted_ && !only_if_exists_ && !item.has_topic && item.header_count == 0 &&
+        item.payload_bytes == nullptr) {
+      const String& prefix = stream_.plain_add_prefix();
+      CommandWriter::Room room(w, prefix.size() + item.name.size() + item.payload.size() +
+                                      3 * CommandWriter::kAround);
+      room.raw(prefix);
+      room.arg(item.name);
+      room.raw(kPayloadField);
+      room.arg(item.payload);
+      return;
+    }
     size_t fields = 4 + (item.has_topic ? 2 : 0) + 2 * item.header_count;
     if (scripted_) {
       w.begin_script(scripts::stream_add, eval, 1, 4 + fields);
@@ -53,7 +64,7 @@ class AddFormat {
     }
     w.raw("$1\r\nn\r\n");
     w.arg(item.name);
-    w.raw("$1\r\np\r\n");
+    w.raw(kPayloadField);
     if (item.payload_bytes != nullptr && !scripted_) {
       w.arg(*item.payload_bytes);
     } else {
@@ -71,6 +82,8 @@ class AddFormat {
   }
 
  private:
+  static constexpr std::string_view kPayloadField = "$1\r\np\r\n";
+
   Stream& stream_;
   const bool only_if_exists_;
   const bool scripted_;
@@ -113,7 +126,14 @@ class AddOperation final : public Operation, public Command {
  public:
   AddOperation(const AddFormat& format, const AddItem& item, Target&& target)
       : Operation(PULSE_EVENT_ADDED, std::move(target)), writer_(format, item) {}
+  static void* operator new(size_t, Recycler& memory) { return memory.take(); }
+  static void operator delete(void* memory, Recycler&) noexcept { Recycler::give_back(memory); }
+  static void operator delete(void* memory) noexcept { Recycler::give_back(memory); }
 
+  void leaves_engine() override {
+    Operation::leaves_engine();
+    Recycler::keep_owner(this);
+  }
   void format(CommandWriter& w) override { writer_.write(w, eval); }
   const Script* script() const override { return writer_.script(); }
   void replied(Reply& reply) override {
@@ -209,25 +229,28 @@ class CallOperation final : public Operation, public Command {
   Done done_;
 };
 
-template <class Op>
-Error start(Engine& engine, Connection& connection, Ref<Op> operation, size_t bytes,
-            int64_t timeout_ms, Ref<Signal> signal, Ref<Operation>* out) {
+// An operation that is its own command, which make() makes.  All of it happens under one lock.
+template <class Make>
+Error start(Engine& engine, Connection& connection, size_t bytes, int64_t timeout_ms,
+            Ref<Signal> signal, Ref<Operation>* out, uint64_t* id, Make make) {
   Error error = engine.admit(connection, bytes);
   if (!error.ok()) return error;
-  operation->set_signal(std::move(signal));
-  error = engine.accept(*operation, timeout_ms);
+  Ref<Command> command;  // outlives the lock: its end may call the host
+  Connection::Submission submission(connection);
+  auto* operation = make();
+  command = Ref<Command>::adopt(operation);
+  if (signal) operation->set_signal(std::move(signal));
+  error = engine.accept_locked(*operation, timeout_ms);
   if (!error.ok()) return error;
+  if (id != nullptr) *id = operation->id();
+  if (out != nullptr) *out = Ref<Operation>::share(operation);
   try {
-    error = connection.submit(Ref<Command>(operation));
+    error = submission.submit(command);
   } catch (const std::bad_alloc&) {
     error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
   }
-  if (!error.ok()) {
-    engine.reject(*operation);
-    return error;
-  }
-  *out = std::move(operation);
-  return {};
+  if (!error.ok()) engine.reject_locked(*operation);
+  return error;
 }
 
 template <class Format, class Done>
@@ -238,12 +261,13 @@ Error start_call(pulse_event_kind kind, Engine& engine, Connection& connection, 
   Ref<Op> operation = make_ref<Op>(kind, std::move(stream), std::move(target), script,
                                    std::move(format), std::move(done));
   if (kind == PULSE_EVENT_INFO) operation->stream_info = make_owned<Operation::StreamInfo>();
-  return start(engine, connection, std::move(operation), bytes, timeout_ms, std::move(signal), out);
+  return start(engine, connection, bytes, timeout_ms, std::move(signal), out, nullptr,
+               [&] { return operation.release(); });
 }
 
 }  // namespace
 
-Error check_item(const Engine& engine, const AddItem& item) {
+Error check_any_item(const Engine& engine, const AddItem& item) {
   if (item.name.empty()) return Error(PULSE_ERR_INVALID, "an event needs a name");
   auto too_large = [](std::string_view what, size_t size) {
     return Error::make(PULSE_ERR_TOO_LARGE, 0, "{} of {} bytes is larger than {}", what, size,
@@ -272,12 +296,15 @@ Error check_item(const Engine& engine, const AddItem& item) {
 }
 
 Error add_event(Stream& stream, const AddItem& item, bool only_if_exists, int64_t timeout_ms,
-                Target&& target, Ref<Signal> signal, Ref<Operation>* out) {
+                Target&& target, Ref<Signal> signal, Ref<Operation>* out, uint64_t* id) {
+  static_assert(sizeof(AddOperation) <= Engine::kOperationBytes);
   Engine& engine = stream.engine();
   const AddFormat format(stream, only_if_exists);
-  auto operation = make_ref<AddOperation>(format, item, std::move(target));
-  return start(engine, stream.connection(), std::move(operation), size_on_wire(stream, item),
-               timeout_ms, std::move(signal), out);
+  return start(engine, stream.connection(), size_on_wire(stream, item), timeout_ms,
+               std::move(signal), out, id, [&] {
+                 return new (engine.operation_memory())
+                     AddOperation(format, item, std::move(target));
+               });
 }
 
 Error add_batch(Stream& stream, const AddItem* items, size_t count, bool only_if_exists,

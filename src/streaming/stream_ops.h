@@ -23,11 +23,21 @@ struct AddItem {
 };
 
 // What is wrong with an event, before anything is accepted.
-Error check_item(const Engine& engine, const AddItem& item);
+Error check_any_item(const Engine& engine, const AddItem& item);
+inline Error check_item(const Engine& engine, const AddItem& item) {
+  // Nearly always.
+  if (!item.name.empty() && item.name.size() <= PULSE_MAX_NAME_BYTES &&
+      item.topic.size() <= PULSE_MAX_NAME_BYTES && item.header_count == 0 &&
+      item.payload_view().size() <= static_cast<size_t>(engine.config().max_payload_bytes)) {
+    return {};
+  }
+  return check_any_item(engine, item);
+}
 
-// Each returns the operation, accepted.  A signal, if given, is for a blocking twin.
+// Each returns the operation, accepted.  A signal, if given, is for a blocking twin.  Of an add its
+// id is told as well, for those who do not need the operation.
 Error add_event(Stream& stream, const AddItem& item, bool only_if_exists, int64_t timeout_ms,
-                Target&& target, Ref<Signal> signal, Ref<Operation>* out);
+                Target&& target, Ref<Signal> signal, Ref<Operation>* out, uint64_t* id);
 Error add_batch(Stream& stream, const AddItem* items, size_t count, bool only_if_exists,
                 int64_t timeout_ms, Target target, Ref<Signal> signal, Ref<Operation>* out);
 Error remove_events(Stream& stream, const pulse_event_id* ids, size_t count, int64_t timeout_ms,

@@ -45,6 +45,7 @@ class TestHost final : public ConnectionHost, public ConnectionListener, LoopCli
   }
 
   ServerConfig config;
+  bool callers_write = false;
   int readies = 0;
   std::vector<Error> losses;
   std::vector<int64_t> loss_times_ms;
@@ -56,6 +57,8 @@ class TestHost final : public ConnectionHost, public ConnectionListener, LoopCli
   const ServerConfig& server_config() const override { return config; }
   ConnectionCounters& counters() override { return counters_; }
   TlsContext* tls_context() override { return nullptr; }
+  bool callers_may_write() const override { return callers_write; }
+  std::mutex& submit_mutex() override { return submit_mutex_; }
   void want_turn() noexcept override { loop_.wake(); }
   void log(pulse_log_level, std::string_view) noexcept override {}
   void server_seen(const ServerInfo& info) override { server = info; }
@@ -81,6 +84,7 @@ class TestHost final : public ConnectionHost, public ConnectionListener, LoopCli
 
   Loop loop_;
   ConnectionCounters counters_;
+  std::mutex submit_mutex_;
   std::vector<Connection*> connections_;
 };
 

@@ -56,6 +56,7 @@ class ConnectionTest : public testing::Test {
   bool ended(size_t count) {
     return host->run_until([&] { return outcomes.all.size() >= count; });
   }
+  void many_threads_and_losses(bool callers_write);
   // Returns when the server has answered the command, and the loop has not turned for so long.
   void answered_while_busy(const char* name, int64_t milliseconds) {
     const int64_t end = monotonic_ms() + milliseconds;
@@ -646,11 +647,12 @@ TEST_F(ConnectionTest, WhatNeverLeftIsSentInOrderAfterALoss) {
 
 // Submitted from several threads while the connection is killed again and again: each command ends
 // exactly once, the order of each thread holds, and what was answered was executed.
-TEST_F(ConnectionTest, ManyThreadsAndManyLosses) {
+void ConnectionTest::many_threads_and_losses(bool callers_write) {
   std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
   ASSERT_TRUE(server);
   host = std::make_unique<TestHost>(ts_server_url(server.get()));
   open_and_wait();
+  host->callers_write = callers_write;
   constexpr int kThreads = 4;
   const auto kEach = static_cast<int>(ts_scaled(3000));
   std::atomic<int> running{kThreads};
@@ -662,6 +664,11 @@ TEST_F(ConnectionTest, ManyThreadsAndManyLosses) {
         Error error = connection->submit(command(outcomes, name, {"RPUSH", "all", name}));
         EXPECT_TRUE(error.ok());
         if (i % 64 == 0) std::this_thread::yield();
+        // Now and then nothing is under way.
+        for (int n = 0; n < 500 && callers_write && i % 8 == 0; n++) {
+          if (connection->writes_at_once()) break;
+          std::this_thread::yield();
+        }
       }
       running--;
     });
@@ -713,6 +720,115 @@ TEST_F(ConnectionTest, ManyThreadsAndManyLosses) {
   }
   EXPECT_GT(host->losses.size(), 0U);
   connection.reset();
+}
+
+TEST_F(ConnectionTest, ManyThreadsAndManyLosses) { many_threads_and_losses(false); }
+TEST_F(ConnectionTest, ManyThreadsThatWriteThemselvesAndManyLosses) {
+  many_threads_and_losses(true);
+}
+
+// --- callers that write an idle socket themselves ----------------------------
+
+class DirectTest : public ConnectionTest {
+ protected:
+  // Ready, with nothing under way, and used before.
+  void open_and_idle() {
+    open_and_wait();
+    submit("first", {"PING"});
+    ASSERT_TRUE(ended(1));
+    host->callers_write = true;
+    ASSERT_TRUE(host->run_until([&] { return connection->writes_at_once(); }));
+    outcomes.all.clear();
+  }
+};
+
+TEST_F(DirectTest, ACommandIsSentWithoutATurnOfTheLoop) {
+  open_and_idle();
+  const uint64_t writes = host->counters().writes.load(), sent = host->counters().commands_sent;
+  submit("get", {"GET", "x"});
+  EXPECT_EQ(ts_fault_wait_count(fault.get(), "GET", 1, TS_DEADLINE_MS), 1);
+  EXPECT_EQ(host->counters().writes.load(), writes + 1);
+  EXPECT_EQ(connection->buffered(), 0U);
+  EXPECT_FALSE(connection->writes_at_once());  // it is not idle any more
+  submit("ping", {"PING"});                    // waits for the loop, and its turn
+  EXPECT_EQ(host->counters().writes.load(), writes + 1);
+  ASSERT_TRUE(ended(2));
+  EXPECT_EQ(outcomes.all[0].name, "get");
+  EXPECT_EQ(outcomes.all[1].answer, "PONG");
+  EXPECT_EQ(host->counters().commands_sent.load(), sent + 2);
+  EXPECT_TRUE(host->run_until([&] { return connection->writes_at_once(); }));
+}
+
+TEST_F(DirectTest, ABatchIsSentAsOne) {
+  open_and_idle();
+  const uint64_t writes = host->counters().writes.load();
+  Vector<Ref<Command>> batch;
+  for (int i = 0; i < 50; i++) batch.push_back(command(outcomes, std::to_string(i), {"PING"}));
+  ASSERT_TRUE(connection->submit_all(batch).ok());
+  EXPECT_EQ(host->counters().writes.load(), writes + 1);
+  ASSERT_TRUE(ended(50));
+  for (int i = 0; i < 50; i++) {
+    EXPECT_EQ(outcomes.all[static_cast<size_t>(i)].name, std::to_string(i));
+  }
+}
+
+TEST_F(DirectTest, WhatIsLargeIsLeftToTheLoop) {
+  open_and_idle();
+  const uint64_t writes = host->counters().writes.load();
+  submit("echo", {"ECHO", std::string(100000, 'x')});
+  EXPECT_EQ(host->counters().writes.load(), writes);
+  ASSERT_TRUE(ended(1));
+  EXPECT_EQ(outcomes.all[0].answer.size(), 100000U);
+}
+
+TEST_F(DirectTest, APeerThatDoesNotAnswerIsGivenUp) {
+  host->config.command_timeout_ms = 150;
+  open_and_idle();
+  ts_fault_silence(fault.get(), "GET", 1);
+  submit("get", {"GET", "x"});
+  EXPECT_EQ(ts_fault_wait_count(fault.get(), "GET", 1, TS_DEADLINE_MS), 1);
+  ASSERT_TRUE(ended(1));
+  EXPECT_EQ(outcomes.all[0].error.code(), PULSE_ERR_DISCONNECTED);
+  EXPECT_NE(outcomes.all[0].error.flags() & PULSE_ERROR_OUTCOME_UNKNOWN, 0U);
+}
+
+// The timer that gives up a silent peer stops where nothing happens; then callers do not write.
+TEST_F(DirectTest, NobodyWritesWhereNobodyWatches) {
+  host->config.command_timeout_ms = 50;
+  open_and_idle();
+  ASSERT_TRUE(host->run_until([&] { return !connection->writes_at_once(); }));
+  const uint64_t writes = host->counters().writes.load();
+  submit("ping", {"PING"});
+  EXPECT_EQ(host->counters().writes.load(), writes);
+  ASSERT_TRUE(ended(1));
+  EXPECT_EQ(outcomes.all[0].answer, "PONG");
+  EXPECT_TRUE(host->run_until([&] { return connection->writes_at_once(); }));
+}
+
+TEST_F(DirectTest, WhatAClosedSocketDidNotTakeIsSentToTheNextServer) {
+  std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
+  ASSERT_TRUE(server);
+  host = std::make_unique<TestHost>(ts_server_url(server.get()));
+  open_and_idle();
+  ASSERT_TRUE(ts_server_kill(server.get()));
+  submit("push", {"RPUSH", "list", "x"});  // the loop has not noticed yet
+  ASSERT_TRUE(ts_server_restart(server.get()));
+  ASSERT_TRUE(ended(1));
+  EXPECT_TRUE(outcomes.all[0].error.ok()) << outcomes.all[0].error.message();
+  EXPECT_EQ(outcomes.all[0].answer, "1");
+  EXPECT_EQ(host->losses.size(), 1U);
+  connection.reset();
+}
+
+TEST_F(DirectTest, CloseTellsThatItWasSent) {
+  open_and_idle();
+  submit("get", {"GET", "x"});
+  submit("ping", {"PING"});
+  connection->close(kClosed);
+  ASSERT_EQ(outcomes.all.size(), 2U);
+  EXPECT_EQ(outcomes.all[0].name, "get");
+  EXPECT_NE(outcomes.all[0].error.flags() & PULSE_ERROR_OUTCOME_UNKNOWN, 0U);
+  EXPECT_NE(outcomes.all[1].error.flags() & PULSE_ERROR_NEVER_SENT, 0U);
 }
 
 // Scripts that wait while the server is away and comes back without them keep their place.
