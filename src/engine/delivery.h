@@ -84,10 +84,17 @@ class Delivery : public virtual RefCounted {
   virtual const Target& target() const = 0;
   // Fills a zeroed event (all but size and token).  False: no more.
   virtual bool next_event(pulse_event* event) = 0;
+  // Up to `max` of them at once, into the host's array: elements `stride` bytes apart, each filled
+  // whole with its first bytes of that.  Returns how many.
+  virtual size_t next_events(char* array, size_t stride, size_t max);
   // How many next_event would still give.
   virtual size_t remaining() const = 0;
   // It goes into a queue of the host, which may live longer than the engine.
   virtual void leaves_engine() {}
+
+ protected:
+  // An event of this delivery for an array as above, but for what next_event fills.
+  pulse_event blank_event(size_t stride) const;
 
  private:
   friend class DeliveryList;

@@ -10,8 +10,8 @@ namespace pulseengine {
 // Who delivers and wants to know what the host took: a reader, a sink, a watch.
 class Deliverer : public virtual RefCounted {
  public:
-  // The host took one event of `bytes`.  Any thread.
-  virtual void event_taken(uint32_t bytes) = 0;
+  // The host took so many events, of `bytes` together.  Any thread.
+  virtual void events_taken(size_t count, uint64_t bytes) = 0;
   // Nothing more is to be delivered: close was called.  Any thread.
   virtual bool withdrawn() const = 0;
   virtual uint64_t handle_id() const = 0;  // for ack handles; 0: none

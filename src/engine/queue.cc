@@ -71,14 +71,9 @@ int64_t Queue::poll(pulse_event* events, size_t event_size, size_t max, int64_t 
                                         : std::max<int64_t>(deadline - monotonic_ms(), 0);
     if (!wait_for(lock, polled_, left)) break;
     while (n < max && !polled_.empty()) {
-      pulse_event event{};
-      event.size = std::min(event_size, sizeof event);
-      event.token = polled_.front()->target().token();
-      if (polled_.front()->next_event(&event)) {
-        std::memcpy(at, &event, event.size);
-        at += event_size;
-        n++;
-      }
+      const size_t got = polled_.front()->next_events(at, event_size, max - n);
+      at += got * event_size;
+      n += got;
       if (polled_.front()->remaining() == 0) taken_.push(polled_.pop());
     }
   }

@@ -15,7 +15,7 @@ enum class ReplyType : uint8_t { string, status, error, integer, nil, array };
 
 struct ReplyNode {
   ReplyType type = ReplyType::nil;
-  std::string_view text;  // string, status, error; in the reply's slab
+  std::string_view text;  // string, status, error; lives as long as the reply's slab
   int64_t integer = 0;    // integer; number of elements of an array
 
   bool is_array() const { return type == ReplyType::array; }

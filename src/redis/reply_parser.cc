@@ -9,6 +9,15 @@ namespace {
 // be told apart from failure.
 char object;
 
+// Texts of one byte, such as the names of fields: they need no copy.
+struct SingleBytes {
+  char bytes[256];
+  constexpr SingleBytes() : bytes() {
+    for (int i = 0; i < 256; i++) bytes[i] = static_cast<char>(i);
+  }
+};
+constexpr SingleBytes kSingle;
+
 // Far beyond what any reply has.  Newer hiredis versions have no bound of their own, and keep more
 // for each level than the peer sends.
 constexpr int kMaxDepth = 32;
@@ -42,14 +51,14 @@ struct ReplyParser::Functions {
       ReplyType type = task->type == REDIS_REPLY_ERROR    ? ReplyType::error
                        : task->type == REDIS_REPLY_STATUS ? ReplyType::status
                                                           : ReplyType::string;
-      std::string_view copy = p.slab_->add({text, size});
+      const std::string_view copy =
+          size == 1 ? std::string_view(&kSingle.bytes[static_cast<unsigned char>(*text)], 1)
+                    : p.slab_->add({text, size});
       p.add(type)->text = copy;
     });
   }
   static void* array(const redisReadTask* task, ElementCount elements) {
-    int depth = 0;
-    for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) {
-      if (++depth < kMaxDepth) continue;
+    if (parser(task)->reader_->ridx >= kMaxDepth) {  // how many it is in
       parser(task)->too_deep_ = true;
       return nullptr;
     }

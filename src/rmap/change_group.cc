@@ -54,7 +54,7 @@ bool ChangeBatch::next_event(pulse_event* event) {
     event->old_value = change.before->view().data();
     event->old_value_len = change.before->view().size();
   }
-  owner_->event_taken(change.bytes());
+  owner_->events_taken(1, change.bytes());
   return true;
 }
 

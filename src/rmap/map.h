@@ -69,7 +69,7 @@ class ReplicatedMap final : public Child, public Deliverer, public ChannelListen
   Signal& closed_signal() { return *closed_signal_; }
 
   // Deliverer
-  void event_taken(uint32_t) override {}
+  void events_taken(size_t, uint64_t) override {}
   bool withdrawn() const override { return closing_.load(std::memory_order_acquire); }
   uint64_t handle_id() const override { return 0; }
 

@@ -102,9 +102,10 @@ bool MapWatch::room() const {
   return true;
 }
 
-void MapWatch::event_taken(uint32_t bytes) {
-  const int64_t bytes_left = untaken_bytes_.fetch_sub(bytes) - bytes;
-  const int64_t left = untaken_.fetch_sub(1) - 1;
+void MapWatch::events_taken(size_t count, uint64_t bytes) {
+  const auto taken = static_cast<int64_t>(count), taken_bytes = static_cast<int64_t>(bytes);
+  const int64_t bytes_left = untaken_bytes_.fetch_sub(taken_bytes) - taken_bytes;
+  const int64_t left = untaken_.fetch_sub(taken) - taken;
   if (!starved_.load()) return;
   if (config_.buffer >= 0 && left > config_.buffer / 2) return;
   if (config_.buffer_bytes >= 0 && bytes_left > config_.buffer_bytes / 2) return;

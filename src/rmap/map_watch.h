@@ -28,7 +28,7 @@ class MapWatch final : public Deliverer {
   Signal& closed_signal() { return *closed_signal_; }
 
   // Deliverer
-  void event_taken(uint32_t bytes) override;
+  void events_taken(size_t count, uint64_t bytes) override;
   bool withdrawn() const override { return closing_.load(std::memory_order_acquire); }
   uint64_t handle_id() const override { return 0; }
 

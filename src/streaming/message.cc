@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
+#include <new>
 
 namespace pulseengine {
 namespace {
 
 constexpr std::string_view kHeaderPrefix = "h:";
 
-bool parse_number(const char*& at, const char* end, uint64_t* number) {
-  auto [next, problem] = std::from_chars(at, end, *number);
+bool parse_number(const char*& at, const char* end, uint64_t& number) {
+  auto [next, problem] = std::from_chars(at, end, number);
   if (problem != std::errc() || next == at) return false;
   at = next;
   return true;
@@ -20,23 +22,31 @@ bool parse_number(const char*& at, const char* end, uint64_t* number) {
 bool parse_id(std::string_view text, pulse_event_id* id) {
   const char* at = text.data();
   const char* end = at + text.size();
-  pulse_event_id parsed{0, 0};
-  if (!parse_number(at, end, &parsed.ms) || at == end || *at++ != '-' ||
-      !parse_number(at, end, &parsed.seq) || at != end) {
+  uint64_t ms = 0, seq = 0;
+  if (!parse_number(at, end, ms) || at == end || *at++ != '-' || !parse_number(at, end, seq) ||
+      at != end) {
     return false;
   }
-  *id = parsed;
+  // One by one: what was just written in halves is slow to copy as a whole.
+  id->ms = ms;
+  id->seq = seq;
   return true;
 }
 
 String id_text(const pulse_event_id& id) {
-  char ms[20], seq[20];
-  const char* ms_end = std::to_chars(ms, ms + sizeof ms, id.ms).ptr;
-  const char* seq_end = std::to_chars(seq, seq + sizeof seq, id.seq).ptr;
-  String text(ms, static_cast<size_t>(ms_end - ms));
-  text += '-';
-  text.append(seq, static_cast<size_t>(seq_end - seq));
-  return text;
+  IdText text;
+  return String(text.of(id));
+}
+
+std::string_view IdText::of(const pulse_event_id& id) {
+  if (ms_size_ == 0 || id.ms != ms_) {
+    char* end = std::to_chars(text_, text_ + 20, id.ms).ptr;  // the digits of 2^64
+    *end++ = '-';
+    ms_ = id.ms;
+    ms_size_ = static_cast<size_t>(end - text_);
+  }
+  const char* end = std::to_chars(text_ + ms_size_, text_ + sizeof text_, id.seq).ptr;
+  return {text_, static_cast<size_t>(end - text_)};
 }
 
 EntryKind parse_entry(Reply& reply, Message* message, Vector<pulse_header>* headers) {
@@ -130,20 +140,25 @@ void MessageBatch::fit() {
 
 MessageBatch::~MessageBatch() {
   if (!gate_ || !gate_->is_shut()) return;
-  while (next_ < messages.size()) owner_->event_taken(messages[next_++].bytes);
+  for (; next_ < messages.size(); next_++) owner_->events_taken(1, messages[next_].bytes);
 }
 
 size_t MessageBatch::remaining() const {
   return owner_->withdrawn() || (gate_ && gate_->is_shut()) ? 0 : messages.size() - next_;
 }
 
-bool MessageBatch::next_event(pulse_event* event) {
-  if (remaining() == 0) return false;
-  const Message& m = messages[next_++];
+// What all of them have in common.
+void MessageBatch::fill_common(pulse_event* event) const {
   event->kind = PULSE_EVENT_MESSAGE;
-  event->id = m.id;
   event->stream = stream_->name().data();
   event->stream_len = stream_->name().size();
+  event->owner = slab_.get();
+  event->ack.sink = owner_->handle_id();
+  if (event->ack.sink != 0) event->ack.stream = stream_index_;
+}
+
+void MessageBatch::fill(const Message& m, pulse_event* event) const {
+  event->id = m.id;
   event->name = m.name.data();
   event->name_len = m.name.size();
   event->payload = m.payload.data();
@@ -157,15 +172,44 @@ bool MessageBatch::next_event(pulse_event* event) {
     event->header_count = m.header_count;
   }
   event->deliveries = m.deliveries;
-  if (owner_->handle_id() != 0) {
-    event->ack.sink = owner_->handle_id();
-    event->ack.stream = stream_index_;
+  if (event->ack.sink != 0) {
     event->ack.delivery = m.delivery;
     event->ack.id = m.id;
   }
-  event->owner = slab_.get();
-  owner_->event_taken(m.bytes);
+}
+
+bool MessageBatch::next_event(pulse_event* event) {
+  if (remaining() == 0) return false;
+  const Message& m = messages[next_++];
+  fill_common(event);
+  fill(m, event);
+  owner_->events_taken(1, m.bytes);
   return true;
+}
+
+size_t MessageBatch::next_events(char* array, size_t stride, size_t max) {
+  const size_t count = std::min(remaining(), max);
+  if (count == 0) return 0;
+  pulse_event common = blank_event(stride);
+  fill_common(&common);
+  // A host that was made for another version of the struct gets a part of it, or more.
+  const bool same =
+      stride == sizeof common && reinterpret_cast<uintptr_t>(array) % alignof(pulse_event) == 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < count; i++) {
+    const Message& m = messages[next_++];
+    if (same) {
+      auto* event = new (array + i * stride) pulse_event(common);
+      fill(m, event);
+    } else {
+      pulse_event event = common;
+      fill(m, &event);
+      std::memcpy(array + i * stride, &event, event.size);
+    }
+    bytes += m.bytes;
+  }
+  owner_->events_taken(count, bytes);
+  return count;
 }
 
 }  // namespace pulseengine

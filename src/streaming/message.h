@@ -47,6 +47,18 @@ inline pulse_event_id sent_position(pulse_event_id id) {
 bool parse_id(std::string_view text, pulse_event_id* id);
 String id_text(const pulse_event_id& id);
 
+// The same for many: those that follow each other are often of one millisecond.
+class IdText {
+ public:
+  // Valid until the next call.
+  std::string_view of(const pulse_event_id& id);
+
+ private:
+  char text_[48];
+  size_t ms_size_ = 0;  // with the dash; 0: none yet
+  uint64_t ms_ = 0;
+};
+
 enum class EntryKind { message, malformed, deleted };  // deleted: nil fields
 
 // Reads one [id, [field, value, ...]] from the reply.  Headers ("h:<name>") are appended to
@@ -82,6 +94,7 @@ class MessageBatch final : public Delivery {
 
   const Target& target() const override { return target_->target(); }
   bool next_event(pulse_event* event) override;
+  size_t next_events(char* array, size_t stride, size_t max) override;
   size_t remaining() const override;
   const Ref<Slab>& slab() const { return slab_; }
   // Before it is delivered: copies what is left when it is but a small part of the slab, so that
@@ -89,6 +102,9 @@ class MessageBatch final : public Delivery {
   void fit();
 
  private:
+  void fill_common(pulse_event* event) const;
+  void fill(const Message& message, pulse_event* event) const;
+
   Ref<Deliverer> owner_;
   Ref<SharedTarget> target_;
   Ref<Stream> stream_;

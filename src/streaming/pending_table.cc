@@ -1,20 +1,19 @@
 #include "streaming/pending_table.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace pulseengine {
 
 size_t PendingTable::position_of(const pulse_event_id& id) {
-  for (size_t at = std::max(looked_, head_), n = 0; n < 2 && at < recent_.size(); at++, n++) {
-    if (id_equal(recent_[at].id, id)) return looked_ = at;
-  }
+  if (recent_.empty() || id_less(recent_.back().id, id)) return recent_.size();
   auto at = std::lower_bound(
       recent_.begin() + static_cast<ptrdiff_t>(head_), recent_.end(), id,
       [](const PendingEntry& e, const pulse_event_id& wanted) { return id_less(e.id, wanted); });
   return looked_ = static_cast<size_t>(at - recent_.begin());
 }
 
-PendingEntry* PendingTable::find(const pulse_event_id& id) {
+PendingEntry* PendingTable::search(const pulse_event_id& id) {
   size_t at = position_of(id);
   if (at < recent_.size() && id_equal(recent_[at].id, id)) {
     // The same id may have left the array and come back to the tree.
@@ -39,15 +38,19 @@ PendingEntry& PendingTable::insert(const pulse_event_id& id) {
 }
 
 void PendingTable::erase(const pulse_event_id& id) noexcept {
-  size_t at = position_of(id);
-  if (at < recent_.size() && id_equal(recent_[at].id, id) &&
-      recent_[at].state != PendingEntry::State::gone) {
-    recent_[at].state = PendingEntry::State::gone;
-    live_--;
-    tidy();
+  PendingEntry* entry = find(id);
+  if (entry != nullptr) erase(*entry);
+}
+
+void PendingTable::erase(PendingEntry& entry) noexcept {
+  const std::less<const PendingEntry*> before;
+  if (before(&entry, recent_.data()) || !before(&entry, recent_.data() + recent_.size())) {
+    older_.erase(pulse_event_id(entry.id));  // not by what goes with it
     return;
   }
-  older_.erase(id);
+  entry.state = PendingEntry::State::gone;
+  live_--;
+  tidy();
 }
 
 void PendingTable::clear() noexcept {
@@ -66,6 +69,11 @@ void PendingTable::tidy() noexcept {
   while (recent_[head_].state == PendingEntry::State::gone) head_++;
   constexpr size_t kWorthIt = 64;
   if (recent_.size() - live_ < kWorthIt || live_ > recent_.size() / 2) return;
+  if (head_ == recent_.size() - live_) {
+    recent_.erase(recent_.begin(), recent_.begin() + static_cast<ptrdiff_t>(head_));
+    head_ = 0;
+    return;
+  }
   auto kept = std::remove_if(recent_.begin(), recent_.end(), [](const PendingEntry& e) {
     return e.state == PendingEntry::State::gone;
   });

@@ -31,12 +31,22 @@ class PendingTable {
   size_t size() const { return live_ + older_.size(); }
   bool empty() const { return size() == 0; }
 
-  PendingEntry* find(const pulse_event_id& id);
+  PendingEntry* find(const pulse_event_id& id) {
+    // Mostly the one beside the last.
+    for (size_t at = looked_; at < recent_.size() && at < looked_ + 2; at++) {
+      PendingEntry& e = recent_[at];
+      if (!id_equal(e.id, id) || e.state == PendingEntry::State::gone) continue;
+      looked_ = at;
+      return &e;
+    }
+    return search(id);
+  }
   // A new entry, held, with all else zero.  The id must not be in the table.  Throws
   // bad_alloc, with no effect then.
   PendingEntry& insert(const pulse_event_id& id);
   // No effect if it is not there.
   void erase(const pulse_event_id& id) noexcept;
+  void erase(PendingEntry& entry) noexcept;
   void clear() noexcept;
 
   // The entry with the lowest id that is not less than `id`; null if there is none.
@@ -48,6 +58,7 @@ class PendingTable {
       return id_less(a, b);
     }
   };
+  PendingEntry* search(const pulse_event_id& id);
   size_t position_of(const pulse_event_id& id);  // first with an id not less, in recent_
   void tidy() noexcept;
 

@@ -205,7 +205,9 @@ void ReadLane::look() {
   look_at_members();
   if (in_flight_ == 0) {
     begin_round();
-  } else if (blocked_ != nullptr && change_wanted_) {
+  } else if (blocked_ == nullptr) {
+    read_ahead();
+  } else if (change_wanted_) {
     unblock();
   }
 }
@@ -230,6 +232,7 @@ void ReadLane::look_at_members() {
 void ReadLane::look_at(LaneMember& member) {
   if (member.gone()) return;
   if (!member.greeted) {
+    if (member.reads_out > 0) return;  // it would look for what they bring
     if (member.cursor != nullptr) {
       member.cursor->lane_ready();
     } else {
@@ -237,15 +240,16 @@ void ReadLane::look_at(LaneMember& member) {
     }
     member.greeted = true;
   }
-  if (!member.gone() && !member.read_out) settle_quiesce(member);
+  if (!member.gone()) settle_quiesce(member);
   if (member.gone()) return;
-  member.room = member.cursor != nullptr ? member.cursor->wanted() : member.group->wanted();
+  member.room = wanted(member);
   if (member.room == 0) return;
   if (member.dirty) {
     sync(member);
     member.dirty = false;
   }
-  const bool work = member.cursor != nullptr ? member.behind : member.has_news && !member.read_out;
+  const bool work =
+      member.cursor != nullptr ? member.behind : member.has_news && member.reads_out == 0;
   if (work && !std::exchange(member.working, true)) {
     working_.push_back(Ref<LaneMember>::share(&member));
   }
@@ -254,12 +258,17 @@ void ReadLane::look_at(LaneMember& member) {
   }
 }
 
+size_t ReadLane::wanted(const LaneMember& member) {
+  return member.cursor != nullptr ? member.cursor->wanted()
+                                  : member.group->wanted(member.on_the_way);
+}
+
 // Whether the read that blocks keeps the member from what it wants.
 bool ReadLane::needs_change(const LaneMember& member, int64_t now) const {
-  if (member.quiesce && member.read_out) return true;
+  if (member.quiesce && member.reads_out > 0) return true;
   if (member.room == 0 || member.retry_at > now) return false;
   // Of a sink alone on its lane the streams count; elsewhere it is read when it has news.
-  if (member.group != nullptr && !member.read_out && member.has_news) return true;
+  if (member.group != nullptr && member.reads_out == 0 && member.has_news) return true;
   // A read of a few streams ends soon anyway: then all others are asked.
   if (blocked_hot_) return member.unannounced || (member.cursor != nullptr && member.behind);
   return std::any_of(member.tracks.begin(), member.tracks.end(), [&](const auto& entry) {
@@ -281,7 +290,9 @@ void ReadLane::begin_round() {
     LaneMember& member = *members_.front();
     member.working = false;
     working_.clear();
-    if (member.retry_at <= now) begin_group(member, true);
+    if (member.retry_at > now) return;
+    begin_group(member, member.backlog ? GroupMode::ahead : GroupMode::waits);
+    read_ahead();
     return;
   }
   const bool busy = begin_work(now);
@@ -309,11 +320,11 @@ bool ReadLane::begin_work(int64_t now) {
     member.working = false;
     if (member.gone() || member.retry_at > now) continue;
     // Less perhaps than when it was looked at.
-    member.room = member.cursor != nullptr ? member.cursor->wanted() : member.group->wanted();
+    member.room = wanted(member);
     if (member.room == 0) continue;
     if (member.cursor != nullptr) {
       busy |= begin_behind(member, now, &budget);
-    } else if (member.has_news && begin_group(member, false)) {
+    } else if (member.has_news && begin_group(member, GroupMode::shared)) {
       budget -= std::min(budget, member.room);
       busy = true;
     }
@@ -446,7 +457,9 @@ void ReadLane::connection_lost(Connection&, const Error& error) {
   }
   for (size_t i = 0; i < members_.size(); i++) {
     Ref<LaneMember> member = members_[i];
-    member->read_out = false;
+    member->reads_out = 0;
+    member->backlog = false;
+    count_on_the_way(*member, -static_cast<ptrdiff_t>(member->on_the_way));
     try {
       if (member->cursor != nullptr) {
         member->cursor->lane_lost(error);

@@ -71,7 +71,9 @@ struct LaneMember : RefCounted {
   uint64_t whole_round = 0;  // readers: the last round that read all tracks without blocking
   bool has_news = true;      // sinks of a shared lane: to be read ...
   bool everywhere = true;    // ... and all its streams, whether they have news or not
-  bool read_out = false;     // sinks
+  uint32_t reads_out = 0;    // sinks
+  size_t on_the_way = 0;     // sinks alone on a lane: events that reads without BLOCK may bring
+  bool backlog = false;      // ... and the last reply had all that it could have
   bool quiesce = false;      // sinks: quiesced() is owed
   int64_t retry_at = 0;      // sinks: after an error
   int64_t backoff_ms = 0;
@@ -133,6 +135,7 @@ class ReadLane final : public RefCounted, ConnectionListener {
   void look_at(LaneMember& member);
   void sync(LaneMember& member);
   LaneFeed& feed_for(const String& key);
+  static size_t wanted(const LaneMember& member);
   bool needs_change(const LaneMember& member, int64_t now) const;
   void begin_round();
   bool begin_work(int64_t now);
@@ -176,7 +179,14 @@ class ReadLane final : public RefCounted, ConnectionListener {
   void found(LaneTrack& track, Reply entries, bool full);
   void found_nothing(LaneTrack& track);
   bool dedicated(int64_t now);
-  bool begin_group(LaneMember& member, bool blocking);
+  enum class GroupMode : uint8_t {
+    waits,   // alone on the lane
+    ahead,   // the same, without BLOCK: there is a backlog
+    shared,  // without BLOCK, as others use the lane
+  };
+  bool begin_group(LaneMember& member, GroupMode mode);
+  void read_ahead();
+  void count_on_the_way(LaneMember& member, ptrdiff_t change);
   void tip_replied(Tip& tip, Reply* reply);
   void group_replied(GroupRead& read, Reply& reply);
   void group_failed(GroupRead& read, const Error& error);

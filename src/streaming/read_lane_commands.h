@@ -96,6 +96,8 @@ class ReadLane::GroupRead final : public LaneCommand {
   Vector<Ref<LaneTrack>> tracks;
   size_t count = 1;
   int64_t block_ms = -1;
+  bool shared = false;
+  size_t on_the_way = 0;  // what it counts for there
 
   void format(CommandWriter& writer) override {
     const GroupReads& sink = *member->group;

@@ -131,7 +131,7 @@ void ReadLane::join_union(const Ref<LaneFeed>& feed, int64_t now) {
       member.room = member.cursor->wanted();  // less perhaps than when it was looked at
       if (member.room == 0) continue;
     } else {
-      if (member.has_news || member.read_out) continue;
+      if (member.has_news || member.reads_out > 0) continue;
       if (!track->tip_known) {
         if (!wanted) part.newest = true;
         wanted = true;

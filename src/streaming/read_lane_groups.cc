@@ -19,13 +19,14 @@ bool ReadLane::dedicated(int64_t now) {
 }
 
 // False if there is nothing to read: its streams are not joined (any more).
-bool ReadLane::begin_group(LaneMember& member, bool blocking) {
+bool ReadLane::begin_group(LaneMember& member, GroupMode mode) {
   if (member.room == 0 || member.gone()) return false;
+  const bool shared = mode == GroupMode::shared;
   auto command = make_ref<GroupRead>(*this, member);
   command->tracks.reserve(member.tracks.size());
   for (const auto& [index, track] : member.tracks) {
-    if (!blocking && !member.everywhere && !track->news) continue;
-    track->tip_asked = !blocking && (member.everywhere || track->tip_wanted);
+    if (shared && !member.everywhere && !track->news) continue;
+    track->tip_asked = shared && (member.everywhere || track->tip_wanted);
     if (track->tip_asked) {
       auto tip = make_ref<Tip>(*this, *track);
       tip->eval = tip->by_text = std::exchange(track->tip_by_text, false);
@@ -39,20 +40,46 @@ bool ReadLane::begin_group(LaneMember& member, bool blocking) {
     return false;
   }
   const size_t share = std::min(command->tracks.size(), kMaxShare);
-  command->count = limited(std::max<size_t>(1, member.room / share));
-  command->block_ms = blocking ? member.group->block_ms() : -1;
-  command->deadline_ms = reply_deadline(blocking ? command->block_ms : 0);
+  // Half of the room is for the next one.
+  const bool first_ahead = mode == GroupMode::ahead && member.reads_out == 0;
+  const size_t room = first_ahead ? (member.room + 1) / 2 : member.room;
+  command->count = limited(std::max<size_t>(1, room / share));
+  command->shared = shared;
+  if (mode == GroupMode::waits) command->block_ms = member.group->block_ms();
+  if (mode == GroupMode::ahead) command->on_the_way = command->count * command->tracks.size();
+  command->deadline_ms = reply_deadline(std::max<int64_t>(command->block_ms, 0));
   last_count_ = command->count;
   LaneCommand* raw = command.get();
+  const auto more = static_cast<ptrdiff_t>(command->on_the_way);
   submit(std::move(command));
-  member.read_out = true;
+  member.reads_out++;
+  count_on_the_way(member, more);
+  member.backlog = mode == GroupMode::ahead;
   // Should it go on on a shared lane, its tips are out of date: it looks for itself first.
-  member.has_news = member.everywhere = blocking;
-  if (blocking) {
+  member.has_news = member.everywhere = !shared;
+  if (mode == GroupMode::waits) {
     woken_ = false;
     blocked_ = raw;
   }
   return true;
+}
+
+// Beside one read ahead that is out goes another one.  Not while something waits for the end of
+// those reads.
+void ReadLane::read_ahead() {
+  LaneMember& member = *members_.front();
+  if (!member.backlog || member.reads_out != 1 || member.quiesce || !member.greeted) return;
+  const int64_t now = monotonic_ms();
+  if (!dedicated(now) || member.retry_at > now || paused_until_ > now) return;
+  // Of a room of 0 the bell tells when there is some.
+  member.room = wanted(member);
+  if (member.room > 0 && !member.dirty) begin_group(member, GroupMode::ahead);
+}
+
+void ReadLane::count_on_the_way(LaneMember& member, ptrdiff_t change) {
+  if (change == 0) return;
+  member.on_the_way += static_cast<size_t>(change);
+  if (member.group != nullptr) member.group->reading_ahead(member.on_the_way);
 }
 
 void ReadLane::tip_replied(Tip& tip, Reply* reply) {
@@ -75,9 +102,11 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
   count_worked();
   LaneMember& member = *read.member;
   want_look(member);
-  member.read_out = false;
+  member.reads_out--;
   member.retry_at = member.backoff_ms = 0;
-  const bool shared = read.block_ms < 0;
+  count_on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
+  const bool shared = read.shared;
+  bool any_full = false;
   const ReplyNode head = reply.next();
   size_t at = 0;
   for (size_t i = 0; i < head.elements(); i++) {
@@ -91,7 +120,8 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
     had_news(track.feed);
     Reply entries = reply;
     const bool full = reply.peek().elements() >= read.count;
-    reply.skip();
+    any_full |= full;
+    if (i + 1 < head.elements()) reply.skip();
     if (shared) found(track, entries, full);
     if (member.group == nullptr) continue;
     try {
@@ -103,6 +133,10 @@ void ReadLane::group_replied(GroupRead& read, Reply& reply) {
     }
   }
   for (; shared && at < read.tracks.size(); at++) found_nothing(*read.tracks[at]);
+  // What is read with NOACK goes down with a connection: no more than one reply of it.  And of many
+  // streams one read may bring more than its share.
+  member.backlog = any_full && !shared && read.tracks.size() <= kMaxShare &&
+                   member.group != nullptr && !member.group->no_ack();
   settle_quiesce(member);
 }
 
@@ -132,20 +166,25 @@ void ReadLane::group_failed(GroupRead& read, const Error& error) {
   if (!ended(read)) return;
   LaneMember& member = *read.member;
   want_look(member);
-  member.read_out = false;
+  member.reads_out--;
+  member.backlog = false;
+  count_on_the_way(member, -static_cast<ptrdiff_t>(read.on_the_way));
   member.look_everywhere();
   if ((error.flags() & PULSE_ERROR_SERVER) == 0) return;  // it went down with the connection
-  member.backoff_ms =
-      member.backoff_ms == 0 ? kFirstBackoffMs : std::min(member.backoff_ms * 2, kMaxBackoffMs);
-  member.retry_at = monotonic_ms() + member.backoff_ms;
-  retry_at(member.retry_at);
+  const int64_t now = monotonic_ms();
+  if (member.retry_at <= now) {  // else the read before has failed, too
+    member.backoff_ms =
+        member.backoff_ms == 0 ? kFirstBackoffMs : std::min(member.backoff_ms * 2, kMaxBackoffMs);
+    member.retry_at = now + member.backoff_ms;
+    retry_at(member.retry_at);
+  }
   if (member.group != nullptr) member.group->read_failed(error);
   settle_quiesce(member);
 }
 
-// Only where no read for the sink is out.
+// Once no read for the sink is out.
 void ReadLane::settle_quiesce(LaneMember& member) {
-  if (!member.quiesce || member.group == nullptr) return;
+  if (!member.quiesce || member.group == nullptr || member.reads_out > 0) return;
   member.quiesce = false;
   member.group->quiesced();
 }

@@ -5,9 +5,11 @@
 // nobody waits for the slowest.  Beyond some thousand streams more readers go to other lanes, up to
 // half of them (max_read_connections in all).
 // Each of the other lanes serves one sink with its own XREADGROUP BLOCK as long as there are lanes
-// left; beyond that sinks share lanes: such a lane waits with XREAD BLOCK for news on the union of
-// their streams and then runs their XREADGROUPs without BLOCK.
-// With a single lane everybody shares it.
+// left.  While more waits for it than it reads at a time, it reads without BLOCK, and the next read
+// is on its way before the one before is answered: the server need not wait until a reply has been
+// looked at.  (The next read of a reader depends on the reply.)  Beyond that sinks share lanes:
+// such a lane waits with XREAD BLOCK for news on the union of their streams and then runs their
+// XREADGROUPs without BLOCK. With a single lane everybody shares it.
 //
 // A lane that must change what it waits for while it is blocked is woken with CLIENT UNBLOCK from
 // a command connection; where that is not allowed it changes after block_ms.
@@ -34,14 +36,18 @@ class GroupReads {
   virtual bool no_ack() const = 0;
   virtual int64_t block_ms() const = 0;
   // How many events it takes now; 0 = it does not want to read.  With several streams COUNT is a
-  // share of it for each, at least 1.
-  virtual size_t wanted() const = 0;
+  // share of it for each, at least 1.  `on_the_way`: so many may come of reads without BLOCK that
+  // are out; then it may also be 0 because more is not worth a read of its own.
+  virtual size_t wanted(size_t on_the_way) const = 0;
   virtual void wants(Vector<Want>* out) const = 0;
   // The [id, fields] entries of one stream: `reply` stands at the array of entries.  `count`: the
   // COUNT that was sent.  The lane steps over the entries itself, whatever read() has consumed.
   // A bad_alloc that it throws is caught: the lane calls lane_ready() soon after, as the entries
   // are pending under the consumer.
   virtual void read(uint32_t index, Reply& reply, size_t count) = 0;
+  // How many events the reads without BLOCK that are out may bring: their replies come soon.  Told
+  // whenever such a read begins or ends.
+  virtual void reading_ahead(size_t on_the_way) = 0;
   // An error reply (NOGROUP ...).  The lane waits for changed() or a back-off before it reads
   // again for this sink.
   virtual void read_failed(const Error& error) = 0;

@@ -387,9 +387,9 @@ size_t Reader::wanted() const {
   return static_cast<size_t>(std::max<int64_t>(count, 1));
 }
 
-void Reader::event_taken(uint32_t bytes) {
-  untaken_bytes_.fetch_sub(bytes);
-  untaken_.fetch_sub(1);
+void Reader::events_taken(size_t count, uint64_t bytes) {
+  untaken_bytes_.fetch_sub(static_cast<int64_t>(bytes));
+  untaken_.fetch_sub(static_cast<int64_t>(count));
   if (!starved_.load() || !half_free() || !starved_.exchange(false)) return;
   bell_->ring();
   engine_->want_turn();

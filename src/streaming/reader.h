@@ -46,7 +46,7 @@ class Reader final : public Child, public Deliverer, CursorReads {
   void server_ready() override;
 
   // Deliverer
-  void event_taken(uint32_t bytes) override;
+  void events_taken(size_t count, uint64_t bytes) override;
   bool withdrawn() const override { return withdrawn_.load(std::memory_order_acquire); }
   uint64_t handle_id() const override { return 0; }
 

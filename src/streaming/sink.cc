@@ -78,7 +78,9 @@ void Sink::start(Ref<Stream> first) {
   try {
     timer_.open(engine_->loop(), on_tick, this);
     SinkStream& s = new_stream(std::move(first), start_position(config_.start));
-    ReadLanes::of(*engine_).add(*this);
+    ReadLanes& lanes = ReadLanes::of(*engine_);
+    bell_ = lanes.bell();
+    lanes.add(*this);
     in_lanes_ = true;
     phase_ = Phase::running;
     timer_.start(tick_ms_);
@@ -217,7 +219,7 @@ Error Sink::settle(pulse_event_kind kind, bool ack, const pulse_ack_handle* hand
   // The loop takes the calls under the same lock, so it finds this one.
   std::lock_guard<std::mutex> lock(mutex_);
   reserve_one_more(calls_);
-  if (calls_.empty()) {
+  if (calls_.empty() && !reply_soon_) {
     auto take = [sink = Ref<Sink>::share(this)] { sink->take_calls(); };
     if (!engine_->post_call(std::move(take))) return closed_error();
   }
@@ -281,37 +283,51 @@ void Sink::close() noexcept {
 
 // --- credit -----------------------------------------------------------------
 
-size_t Sink::wanted() const {
+size_t Sink::wanted(size_t on_the_way) const {
   if (phase_ != Phase::running || starting_over_ || paused_.load(std::memory_order_acquire) ||
       suspect()) {
     return 0;
   }
-  int64_t room = std::min(config_.max_polled, count_limit_);
+  const auto coming = static_cast<int64_t>(on_the_way);
+  const int64_t largest = std::max<int64_t>(largest_, 1);
+  const int64_t most = std::min(config_.max_polled, count_limit_);
+  int64_t room = most;
   if (config_.max_pending >= 0) {
-    room = std::min(room, config_.max_pending -
+    room = std::min(room, config_.max_pending - coming -
                               static_cast<int64_t>(pending_count_.load(std::memory_order_relaxed)));
   }
   auto buffer_room = [&] {
     int64_t n = room;
     if (config_.buffer >= 0) {
-      n = std::min(n, config_.buffer - buffered_.load(std::memory_order_acquire));
+      n = std::min(n, config_.buffer - coming - buffered_.load(std::memory_order_acquire));
     }
     if (config_.buffer_bytes >= 0) {
-      int64_t bytes = config_.buffer_bytes - buffered_bytes_.load(std::memory_order_acquire);
-      n = std::min(n,
-                   bytes <= 0 ? 0 : std::max<int64_t>(bytes / std::max<int64_t>(largest_, 1), 1));
+      int64_t bytes =
+          config_.buffer_bytes - coming * largest - buffered_bytes_.load(std::memory_order_acquire);
+      n = std::min(n, bytes <= 0 ? 0 : std::max<int64_t>(bytes / largest, 1));
     }
     return n;
   };
   // Once there was none, less than room_made() asks for is none.
   if (starved_.load()) return 0;
+  auto* self = const_cast<Sink*>(this);
+  if (coming > 0) {
+    // A quarter at least of what there can be: one read for many events.
+    int64_t capacity = INT64_MAX;
+    if (config_.buffer >= 0) capacity = config_.buffer;
+    if (config_.buffer_bytes >= 0) capacity = std::min(capacity, config_.buffer_bytes / largest);
+    const int64_t worth = std::max<int64_t>(std::min(most, capacity) / 4, 1);
+    self->more_at_.store(-1, std::memory_order_relaxed);
+    if (buffer_room() < worth) self->more_at_.store(capacity - coming - worth);
+    const int64_t n = buffer_room();
+    return n < worth ? 0 : static_cast<size_t>(n);
+  }
   int64_t n = buffer_room();
   if (n <= 0) {
     // The host may have made room before it could see that it is waited for.
-    auto& starved = const_cast<Sink*>(this)->starved_;
-    starved.store(true);
+    self->starved_.store(true);
     n = buffer_room();
-    if (n > 0) starved.store(false);
+    if (n > 0) self->starved_.store(false);
   }
   return n <= 0 ? 0 : static_cast<size_t>(n);
 }
@@ -322,11 +338,17 @@ void Sink::wants(Vector<Want>* out) const {
   }
 }
 
-void Sink::event_taken(uint32_t bytes) {
-  taken_.fetch_add(1, std::memory_order_relaxed);
-  buffered_bytes_.fetch_sub(bytes);
-  buffered_.fetch_sub(1);
+void Sink::events_taken(size_t count, uint64_t bytes) {
+  const auto taken = static_cast<int64_t>(count);
+  taken_.fetch_add(count, std::memory_order_relaxed);
+  buffered_bytes_.fetch_sub(static_cast<int64_t>(bytes));
+  const int64_t left = buffered_.fetch_sub(taken) - taken;
   if (starved_.load()) room_made();
+  const int64_t more_at = more_at_.load();
+  if (left <= more_at && more_at < left + taken) {
+    bell_->ring();
+    engine_->want_turn();
+  }
 }
 
 // Reading resumes with half the room at least: one read for many events.

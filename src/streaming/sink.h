@@ -71,7 +71,7 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   Engine& engine() const { return *engine_; }
 
   // Deliverer
-  void event_taken(uint32_t bytes) override;
+  void events_taken(size_t count, uint64_t bytes) override;
   bool withdrawn() const override { return closing_.load(std::memory_order_acquire); }
   uint64_t handle_id() const override { return handle_id_; }
 
@@ -100,9 +100,10 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   const String& consumer() const override { return consumer_; }
   bool no_ack() const override { return config_.no_ack; }
   int64_t block_ms() const override { return config_.block_ms; }
-  size_t wanted() const override;
+  size_t wanted(size_t on_the_way = 0) const override;
   void wants(Vector<Want>* out) const override;
   void read(uint32_t index, Reply& reply, size_t count) override;
+  void reading_ahead(size_t on_the_way) override;
   void read_failed(const Error& error) override;
   void lane_ready() override;
   void lane_lost(const Error& error) override;
@@ -175,10 +176,11 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   template <class Format, class Each>
   void send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* script, Format format,
                    Each each);
-  void settled(SinkStream& s, SettleItem& item, const Error& error);
+  void settled(SinkStream& s, SettleBatch& batch, const Error& error);
   void settle_followers(SinkStream& s, const SettleItem& item, const Error& error);
   void settle_done(SinkStream& s);
   void drop_pending(SinkStream& s, const pulse_event_id& id);
+  void dropped(size_t count);
   void drop_all(SinkStream& s);
 
   // sink_sweep.cc
@@ -211,6 +213,8 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
   std::atomic<bool> closing_{false};
   std::atomic<bool> paused_{false};
   std::atomic<bool> starved_{false};  // reading waits for room
+  std::atomic<int64_t> more_at_{-1};  // with so many not taken there is room for one read more
+  Ref<CreditBell> bell_;              // set before anything is delivered
   std::atomic<int64_t> buffered_{0}, buffered_bytes_{0};
   std::atomic<uint64_t> taken_{0};
   std::atomic<uint64_t> pending_count_{0};
@@ -220,9 +224,10 @@ class Sink final : public Deliverer, public Child, GroupReads, TurnHook {
         reconnects{0};
   } counters_;
   mutable std::mutex mutex_;
-  String consumer_;     // written on the loop thread under mutex_
-  Vector<Call> calls_;  // guarded by mutex_: acks and releases that wait for the loop
-  Error last_error_;    // guarded by mutex_: why it is not ready yet
+  String consumer_;          // written on the loop thread under mutex_
+  Vector<Call> calls_;       // guarded by mutex_: acks and releases that wait for the loop
+  bool reply_soon_ = false;  // guarded by mutex_: with that they are taken, without a wake-up
+  Error last_error_;         // guarded by mutex_: why it is not ready yet
   Ref<Signal> ready_signal_, closed_signal_;
 
   // Loop thread.

@@ -47,7 +47,7 @@ void Sink::begin_close() noexcept {
   close_deadline_ms_ =
       deadline_after(engine_->server_is_ready() ? command_timeout_ms() : kOfflineCloseMs);
   try {
-    take_calls();
+    reading_ahead(0);
     flush_settles();
   } catch (const std::bad_alloc&) {
     // They stay gathered; hand_back() tries once more.
@@ -100,7 +100,7 @@ void Sink::finish_close(const Error& error) {
   Ref<Sink> self = Ref<Sink>::share(this);
   closing_.store(true, std::memory_order_release);
   phase_ = Phase::closed;
-  take_calls();  // completes them as closed
+  reading_ahead(0);  // completes the calls as closed
   for (auto& [index, s] : streams_) {
     for (Ref<Operation>* op : {&s->joining_operation, &s->leaving_operation}) {
       if (*op) (*op)->complete(closed_error());

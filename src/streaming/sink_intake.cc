@@ -28,11 +28,9 @@ void Sink::Intake::take_entries(Reply& reply) {
   batch_->messages.reserve(count);
   kinds_.reserve(count);
   for (size_t i = 0; i < count; i++) {
-    Message m;
+    Message& m = batch_->messages.emplace_back();
     m.deliveries = 1;
-    EntryKind kind = parse_entry(reply, &m, &batch_->headers);
-    batch_->messages.push_back(m);
-    kinds_.push_back(kind);
+    kinds_.push_back(parse_entry(reply, &m, &batch_->headers));
   }
 }
 

@@ -21,6 +21,18 @@ Error not_owner() {
 
 }  // namespace
 
+// While the server is busy with a read it would not look at acks any sooner: they go when it has
+// answered, in one command.
+void Sink::reading_ahead(size_t on_the_way) {
+  constexpr int64_t kShortReply = int64_t{256} * 1024;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    reply_soon_ = on_the_way > 0 && config_.coalesce && phase_ == Phase::running &&
+                  static_cast<int64_t>(on_the_way) * largest_ <= kShortReply;
+  }
+  take_calls();
+}
+
 void Sink::take_calls() {
   Vector<Call> calls;
   {
@@ -45,13 +57,14 @@ void Sink::take_call(Call& call) {
     const pulse_ack_handle& h = call.handles[i];
     tracked->set_id(i, h.id);
   }
+  SinkStream* s = nullptr;
   for (size_t i = 0; i < call.handles.size(); i++) {
     const pulse_ack_handle& h = call.handles[i];
     if (phase_ != Phase::running && phase_ != Phase::quiescing) {
       tracked->settle(i, Error(PULSE_ERR_CLOSED, "the sink is closed"));
       continue;
     }
-    SinkStream* s = find(h.stream);
+    if (s == nullptr || s->index != h.stream) s = find(h.stream);
     PendingEntry* e = s == nullptr ? nullptr : s->pending.find(h.id);
     const bool ours = e != nullptr && e->delivery == h.delivery;
     const bool again = ours && call.ack && e->state == PendingEntry::State::acking;
@@ -151,6 +164,7 @@ void Sink::flush_releases(SinkStream& s) {
 }
 
 // The frame of the three: counts the command, settles all items when it fails or cannot be sent.
+// each(reply, batch, i): whether the item was ours.
 template <class Format, class Each>
 void Sink::send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* script, Format format,
                        Each each) {
@@ -162,9 +176,10 @@ void Sink::send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* scri
   auto done = [this, &s, batch, each, keep = Ref<SinkStream>::share(&s)](const Error& error,
                                                                          Reply* reply) {
     s.settling--;
-    for (size_t i = 0; i < batch->items.size(); i++) {
-      settled(s, batch->items[i], error.ok() ? each(*reply, *batch, i) : error);
+    for (size_t i = 0; error.ok() && i < batch->items.size(); i++) {
+      batch->items[i].refused = !each(*reply, *batch, i);
     }
+    settled(s, *batch, error);
     settle_done(s);
   };
   s.settling++;
@@ -172,8 +187,7 @@ void Sink::send_settle(SinkStream& s, Ref<SettleBatch> batch, const Script* scri
     send(s, script, true, std::move(write), std::move(done));
   } catch (const std::bad_alloc&) {
     s.settling--;
-    for (SettleItem& item : batch->items)
-      settled(s, item, Error(PULSE_ERR_NO_MEMORY, "out of memory"));
+    settled(s, *batch, Error(PULSE_ERR_NO_MEMORY, "out of memory"));
     settle_done(s);
   }
 }
@@ -184,10 +198,11 @@ void Sink::send_ack(SinkStream& s, Ref<SettleBatch> batch) {
     w.arg(std::string_view("XACK"));
     w.arg(std::string_view(s.stream->key()));
     w.arg(std::string_view(name_));
-    for (const SettleItem& item : b.items) w.arg_id(item.id.ms, item.id.seq);
+    IdText text;
+    for (const SettleItem& item : b.items) w.arg(text.of(item.id));
   };
   send_settle(s, std::move(batch), nullptr, format,
-              [](Reply&, const SettleBatch&, size_t) { return Error(); });
+              [](Reply&, const SettleBatch&, size_t) { return true; });
 }
 
 void Sink::send_ack_owned(SinkStream& s, Ref<SettleBatch> batch) {
@@ -204,8 +219,7 @@ void Sink::send_ack_owned(SinkStream& s, Ref<SettleBatch> batch) {
                 if (i == 0) reply.next();
                 const int64_t result = reply.next().integer;
                 // Not pending at all: the same command, sent before, has done it; else somebody.
-                bool ok = result == 1 || (result == 2 && b.may_be_second());
-                return ok ? Error() : not_owner();
+                return result == 1 || (result == 2 && b.may_be_second());
               });
 }
 
@@ -227,29 +241,37 @@ void Sink::send_release(SinkStream& s, Ref<SettleBatch> batch) {
                 if (i == 0) reply.next();
                 const int64_t result = reply.next().integer;
                 if (result == 2) lost(s, b.items[i].id);
-                return result == 0 ? not_owner() : Error();
+                return result != 0;
               });
 }
 
-// The event is off our hands, or the attempt failed and it is held as before.
-void Sink::settled(SinkStream& s, SettleItem& item, const Error& error) {
-  PendingEntry* e = s.pending.find(item.id);
-  const bool over = error.ok() || error.code() == PULSE_ERR_NOT_OWNER;
-  if (e != nullptr && e->delivery == item.delivery && e->state != PendingEntry::State::held) {
-    const bool acked = e->state == PendingEntry::State::acking;
-    if (acked && error.ok()) counters_.acked.fetch_add(1, std::memory_order_relaxed);
-    if (acked && error.code() == PULSE_ERR_NOT_OWNER) {
-      counters_.not_owner.fetch_add(1, std::memory_order_relaxed);
+// The events are off our hands, or the attempt failed and they are held as before.
+void Sink::settled(SinkStream& s, SettleBatch& batch, const Error& error) {
+  size_t acked = 0, not_owned = 0, gone = 0;
+  for (const SettleItem& item : batch.items) {
+    PendingEntry* e = s.pending.find(item.id);
+    if (e == nullptr || e->delivery != item.delivery || e->state == PendingEntry::State::held) {
+      continue;
     }
-    if (over) {
-      drop_pending(s, item.id);
-    } else {
+    if (!error.ok()) {
       e->state = PendingEntry::State::held;
+      continue;
     }
+    if (e->state == PendingEntry::State::acking) (item.refused ? not_owned : acked)++;
+    s.pending.erase(*e);
+    gone++;
   }
-  if (item.call) item.call->settle(item.index, error);
-  item.call = nullptr;
-  settle_followers(s, item, error);
+  // Before anybody is told.
+  counters_.acked.fetch_add(acked, std::memory_order_relaxed);
+  counters_.not_owner.fetch_add(not_owned, std::memory_order_relaxed);
+  dropped(gone);
+  const Error refused = not_owner();
+  for (SettleItem& item : batch.items) {
+    const Error& outcome = error.ok() && item.refused ? refused : error;
+    if (item.call) item.call->settle(item.index, outcome);
+    item.call = nullptr;
+    settle_followers(s, item, outcome);
+  }
 }
 
 void Sink::settle_followers(SinkStream& s, const SettleItem& item, const Error& error) {
@@ -273,9 +295,12 @@ void Sink::settle_done(SinkStream& s) {
 void Sink::drop_pending(SinkStream& s, const pulse_event_id& id) {
   const size_t before = s.pending.size();
   s.pending.erase(id);
-  const size_t gone = before - s.pending.size();
-  if (gone == 0) return;
-  pending_count_.fetch_sub(gone, std::memory_order_relaxed);
+  dropped(before - s.pending.size());
+}
+
+void Sink::dropped(size_t count) {
+  if (count == 0) return;
+  pending_count_.fetch_sub(count, std::memory_order_relaxed);
   if (config_.max_pending >= 0 && starved_.load()) room_made();
 }
 

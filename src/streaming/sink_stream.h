@@ -10,12 +10,19 @@
 namespace pulseengine {
 
 // One call of ack or release: completes its operation when all of its events are settled.
-// Loop thread.
-class SinkCall : public RefCounted {
+// Loop thread: each of its events holds a reference, and the count is not for several threads.
+class SinkCall : public Allocated {
  public:
   SinkCall(Ref<Operation> operation, size_t count)
       : operation_(std::move(operation)), left_(count) {
     results_.resize(count);
+  }
+  SinkCall(const SinkCall&) = delete;
+  SinkCall& operator=(const SinkCall&) = delete;
+
+  void ref() noexcept { references_++; }
+  void unref() noexcept {
+    if (--references_ == 0) delete this;
   }
 
   void set_id(size_t index, const pulse_event_id& id) { results_[index].id = id; }
@@ -24,6 +31,9 @@ class SinkCall : public RefCounted {
   Operation& operation() { return *operation_; }
 
  private:
+  ~SinkCall() = default;
+
+  uint32_t references_ = 1;
   Ref<Operation> operation_;
   Vector<pulse_result> results_;
   Error first_error_;
@@ -35,9 +45,10 @@ class SinkCall : public RefCounted {
 struct SettleItem {
   pulse_event_id id{0, 0};
   uint32_t delivery = 0;
-  uint32_t index = 0;  // in the call
-  Ref<SinkCall> call;  // null: the sink's own doing (filtered and malformed events, close)
-  bool seen = true;    // release: the host has taken it
+  uint32_t index = 0;    // in the call
+  Ref<SinkCall> call;    // null: the sink's own doing (filtered and malformed events, close)
+  bool seen = true;      // release: the host has taken it
+  bool refused = false;  // the server says that it is not ours
 };
 
 // Items that travel in one command.

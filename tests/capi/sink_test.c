@@ -67,6 +67,46 @@ static void many_are_acked_with_one_call(void **state) {
   assert_int_equal(metrics.streams, 1);
 }
 
+/* Hosts whose header has less of the struct, or more, than the library. */
+static void events_fit_arrays_of_any_version(void **state) {
+  fixture *fx = *state;
+  pulse_stream *stream = fx_stream(fx, "s", NULL);
+  collector *c = fx_collector_by(fx, BY_POLL);
+  c->hold = true;
+  fx_sink(fx, stream, "g", NULL, c);
+  enum { kCount = 10, kMost = sizeof(pulse_event) + 24 };
+  pulse_event_id ids[kCount];
+  const size_t strides[] = {offsetof(pulse_event, results), sizeof(pulse_event), kMost};
+  for (size_t s = 0; s < sizeof strides / sizeof strides[0]; ++s) {
+    for (int i = 0; i < kCount; ++i) ids[i] = fx_add_topic(stream, "name", "payload", "topic");
+    static char array[kCount * kMost];
+    size_t taken = 0;
+    while (taken < kCount) {
+      fx_until(fx, pulse_queue_size(c->queue) > 0);
+      memset(array, 0x5a, sizeof array);
+      const int64_t got = pulse_queue_poll(c->queue, (pulse_event *)array, strides[s], kCount, 0);
+      assert_true(got >= 0);
+      for (size_t i = 0; i < (size_t)got; ++i) {
+        pulse_event e;
+        memset(&e, 0, sizeof e);
+        const char *at = array + i * strides[s];
+        memcpy(&e, at, strides[s] < sizeof e ? strides[s] : sizeof e);
+        assert_int_equal(e.size, strides[s] < sizeof e ? strides[s] : sizeof e);
+        for (size_t b = sizeof e; b < strides[s]; ++b) assert_int_equal(at[b], 0x5a);
+        if (e.kind != PULSE_EVENT_MESSAGE) continue;
+        assert_id_equal(e.id, ids[taken]);
+        assert_id_equal(e.ack.id, ids[taken]);
+        assert_text(&e, name, "name");
+        assert_text(&e, payload, "payload");
+        assert_text(&e, topic, "topic");
+        assert_text(&e, stream, "s");
+        assert_int_equal(e.result_count, 0);
+        taken++;
+      }
+    }
+  }
+}
+
 static void bad_acks_are_refused(void **state) {
   fixture *fx = *state;
   pulse_stream *stream = fx_stream(fx, "s", NULL);
@@ -508,6 +548,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       ALL_WAYS(a_message_is_delivered_and_acked),
       ALL_WAYS(many_are_acked_with_one_call),
+      BOTH_DRIVERS(events_fit_arrays_of_any_version),
       BOTH_DRIVERS(bad_acks_are_refused),
       BOTH_DRIVERS(a_handle_is_good_on_any_thread_after_the_event),
       BOTH_DRIVERS(acks_coalesce_unless_told_otherwise),

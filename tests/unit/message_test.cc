@@ -63,6 +63,21 @@ TEST(ParseId, RefusesAllElseAndLeavesTheIdAlone) {
   }
 }
 
+TEST(IdText, IsThatOfEachId) {
+  IdText text;
+  for (const pulse_event_id& id : {pulse_event_id{0, 0},
+                                   {0, 12},
+                                   {0, 3},
+                                   {1700000000000, 3},
+                                   {1700000000000, UINT64_MAX},
+                                   {1700000000001, 0},
+                                   {7, 0},
+                                   {UINT64_MAX, UINT64_MAX}}) {
+    EXPECT_EQ(text.of(id), std::to_string(id.ms) + "-" + std::to_string(id.seq));
+    EXPECT_EQ(std::string_view(id_text(id)), text.of(id));
+  }
+}
+
 TEST(IdOrder, IsByMillisecondThenSequence) {
   EXPECT_TRUE(id_less({1, 9}, {2, 0}));
   EXPECT_TRUE(id_less({1, 1}, {1, 2}));
@@ -152,8 +167,8 @@ TEST(ParseEntry, StepsOverWhateverItIs) {
 
 class CountingOwner final : public Deliverer {
  public:
-  void event_taken(uint32_t bytes) override {
-    taken++;
+  void events_taken(size_t count, uint64_t bytes) override {
+    taken += static_cast<int>(count);
     taken_bytes += bytes;
   }
   bool withdrawn() const override { return closed; }

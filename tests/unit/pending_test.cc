@@ -53,6 +53,23 @@ TEST(PendingTable, TakesOlderIdsInBetween) {
   EXPECT_EQ(seen, 4u);
 }
 
+TEST(PendingTable, ErasesWhatWasFound) {
+  PendingTable table;
+  for (uint64_t ms = 1; ms <= 300; ms++) table.insert(id(2 * ms));
+  table.insert(id(7));  // older than the newest
+  for (uint64_t ms = 1; ms <= 299; ms++) {
+    PendingEntry* entry = table.find(id(2 * ms));
+    ASSERT_NE(entry, nullptr);
+    table.erase(*entry);
+    EXPECT_EQ(table.find(id(2 * ms)), nullptr);
+    ASSERT_NE(table.find(id(2 * ms + 2)), nullptr);
+    EXPECT_EQ(table.size(), 301 - ms);
+  }
+  table.erase(*table.find(id(7)));
+  EXPECT_EQ(table.find(id(7)), nullptr);
+  EXPECT_EQ(table.size(), 1u);
+}
+
 TEST(PendingTable, TakesAnErasedIdAgain) {
   PendingTable table;
   table.insert(id(1));
@@ -129,9 +146,9 @@ TEST(StartPosition, IsWhatXgroupCreateTakes) {
 // An operation that no engine has accepted cannot complete, so the last item is left open here.
 TEST(SinkCall, WaitsForItsLastItem) {
   auto operation = make_ref<Operation>(PULSE_EVENT_ACKED, Target());
-  SinkCall call(operation, 3);
-  call.settle(2, Error());
-  call.settle(0, Error(PULSE_ERR_NOT_OWNER, "gone"));
+  auto call = make_ref<SinkCall>(operation, 3);
+  call->settle(2, Error());
+  call->settle(0, Error(PULSE_ERR_NOT_OWNER, "gone"));
   EXPECT_FALSE(operation->completed());
 }
 
