@@ -12,7 +12,7 @@ namespace {
 // How long closing waits at most for what is under way, where commands have no deadline.
 constexpr int64_t kCloseGraceMs = 10000;
 
-// Memory of operations that have ended: some 400 KiB.
+// Memory of operations that have ended: some 350 KiB.
 constexpr uint32_t kOperationsKept = 1024;
 
 // Whether trying again cannot help as long as nobody changes something.
@@ -605,7 +605,7 @@ size_t Engine::run_inline(size_t max_events, int64_t deadline_us) {
 // --- operations ----------------------------------------------------------------
 
 Error Engine::accept(Operation& operation, int64_t timeout_ms) {
-  std::lock_guard<std::mutex> lock(submit_mutex());
+  std::lock_guard<AdaptiveMutex> lock(submit_mutex());
   return accept_locked(operation, timeout_ms);
 }
 
@@ -636,7 +636,7 @@ Error Engine::accept_locked(Operation& operation, int64_t timeout_ms) {
 
 // Whoever calls it has a reference.
 void Engine::reject(Operation& operation) {
-  std::lock_guard<std::mutex> lock(submit_mutex());
+  std::lock_guard<AdaptiveMutex> lock(submit_mutex());
   reject_locked(operation);
 }
 

@@ -83,7 +83,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   Error accept_locked(Operation& operation, int64_t timeout_ms);
   // Memory for such operations; for those who hold submit_mutex().
   Recycler& operation_memory() { return *operation_memory_; }
-  static constexpr size_t kOperationBytes = 384;
+  static constexpr size_t kOperationBytes = 320;
   pulse_status cancel(uint64_t operation_id);
   // An error if commands are refused because there is no connection and fail_fast is set,
   // or because `bytes` more would not fit in max_buffer_bytes.
@@ -178,7 +178,7 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   bool callers_may_write() const override {
     return config_.driver == PULSE_DRIVER_THREAD && !on_loop_thread();
   }
-  std::mutex& submit_mutex() override { return operations_.mutex(); }
+  AdaptiveMutex& submit_mutex() override { return operations_.mutex(); }
   void want_turn() noexcept override;
   void log(pulse_log_level level, std::string_view text) noexcept override;
   void server_seen(const ServerInfo& info) override;

@@ -48,19 +48,19 @@ void OperationTable::remove_locked(const Operation& operation) {
 
 void OperationTable::remove(Operation& operation) {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     remove_locked(operation);
   }
   operation.unref();
 }
 
 void OperationTable::remove_all(Operation* const* operations, size_t count) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   for (size_t i = 0; i < count; i++) remove_locked(*operations[i]);
 }
 
 Ref<Operation> OperationTable::find(uint64_t id) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   uint64_t index = (id & UINT32_MAX) - 1;
   if (index >= entries_.size() || entries_[index].generation != id >> kIndexBits) return nullptr;
   Operation* operation = entries_[index].operation;
@@ -69,7 +69,7 @@ Ref<Operation> OperationTable::find(uint64_t id) {
 }
 
 void OperationTable::expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_t* next) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   *next = kNever;
   for (const Entry& entry : entries_) {
     if (entry.operation == nullptr || entry.operation->completed()) continue;
@@ -82,7 +82,7 @@ void OperationTable::expired(int64_t now_ms, Vector<Ref<Operation>>* out, int64_
 }
 
 Ref<Operation> OperationTable::next(size_t* index) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   while (*index < entries_.size()) {
     Operation* operation = entries_[(*index)++].operation;
     if (operation != nullptr) return Ref<Operation>::share(operation);
@@ -91,7 +91,7 @@ Ref<Operation> OperationTable::next(size_t* index) {
 }
 
 size_t OperationTable::active() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   return active_;
 }
 

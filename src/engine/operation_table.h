@@ -5,6 +5,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/adaptive_mutex.h"
 #include "engine/operation.h"
 
 namespace pulseengine {
@@ -17,13 +18,13 @@ class OperationTable {
   // Counts the operation and gives it its id; AGAIN at the limit.  No other thread knows the
   // operation yet.
   Error add(Operation& operation, int64_t deadline_ms) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     return add_locked(operation, deadline_ms);
   }
   // The same for those who hold mutex().
   Error add_locked(Operation& operation, int64_t deadline_ms);
   // Whoever adds an operation often hands over its command as well: one lock does for both.
-  std::mutex& mutex() { return mutex_; }
+  AdaptiveMutex& mutex() { return mutex_; }
   // It completed: no longer found, but counted until taken().
   void remove(Operation& operation);
   // For those who hold mutex(); the table's reference is the caller's afterwards.
@@ -57,7 +58,7 @@ class OperationTable {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   const int64_t limit_;
-  std::mutex mutex_;
+  AdaptiveMutex mutex_;
   std::atomic<uint64_t> accepted_{0};  // changed under mutex_
   uint64_t taken_seen_ = 0;            // guarded by mutex_, as all up to apart_
   Vector<Entry> entries_;

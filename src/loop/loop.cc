@@ -17,6 +17,7 @@ struct Loop::Handles : Allocated {
   uv_async_t wake;
   uv_prepare_t prepare;
   uv_check_t check;
+  uv_idle_t awake;  // while it is active the loop does not wait
 };
 
 namespace {
@@ -35,21 +36,19 @@ Error Loop::open(LoopClient* client) {
     return Error::make(PULSE_ERR_INTERNAL, 0, "cannot make an event loop: {}", uv_strerror(rc));
   handles->loop = this;
   handles->client = client;
-  rc = uv_async_init(&handles->uv, &handles->wake, [](uv_async_t* a) {
-    static_cast<Handles*>(a->data)->loop->waking_.store(false, std::memory_order_release);
-  });
+  rc = uv_async_init(&handles->uv, &handles->wake, [](uv_async_t*) {});
   if (rc != 0) {
     uv_loop_close(&handles->uv);
     return Error::make(PULSE_ERR_INTERNAL, 0, "cannot make a wake-up: {}", uv_strerror(rc));
   }
-  handles->wake.data = handles.get();
   uv_prepare_init(&handles->uv, &handles->prepare);
   uv_check_init(&handles->uv, &handles->check);
+  uv_idle_init(&handles->uv, &handles->awake);
   handles->prepare.data = handles->check.data = handles.get();
   uv_prepare_start(&handles->prepare,
-                   [](uv_prepare_t* p) { static_cast<Handles*>(p->data)->client->turn(); });
+                   [](uv_prepare_t* p) { static_cast<Handles*>(p->data)->loop->before_wait(); });
   uv_check_start(&handles->check,
-                 [](uv_check_t* c) { static_cast<Handles*>(c->data)->client->turn(); });
+                 [](uv_check_t* c) { static_cast<Handles*>(c->data)->loop->after_wait(); });
   handles_ = handles.release();
   uv_ = &handles_->uv;
   std::lock_guard<std::mutex> lock(wake_mutex_);
@@ -70,6 +69,7 @@ void Loop::close() noexcept {
   uv_close(as_handle(&handles_->wake), nullptr);
   uv_close(as_handle(&handles_->prepare), nullptr);
   uv_close(as_handle(&handles_->check), nullptr);
+  uv_close(as_handle(&handles_->awake), nullptr);
   while (uv_run(uv_, UV_RUN_DEFAULT) != 0) {
   }
   uv_loop_close(uv_);
@@ -78,15 +78,51 @@ void Loop::close() noexcept {
   uv_ = nullptr;
 }
 
-void Loop::run() noexcept { uv_run(uv_, UV_RUN_DEFAULT); }
-void Loop::run_nowait() noexcept { uv_run(uv_, UV_RUN_NOWAIT); }
-void Loop::run_wait() noexcept { uv_run(uv_, UV_RUN_ONCE); }
+// Whoever wakes the loop sets waking_ and then looks at asleep_; the loop does both the other way
+// round: one of them sees the other.
+void Loop::before_wait() noexcept {
+  waking_.store(false);
+  handles_->client->turn();
+  asleep_.store(true);
+  if (!waking_.load()) return;
+  asleep_.store(false);
+  uv_idle_start(&handles_->awake, [](uv_idle_t*) {});
+}
+
+void Loop::after_wait() noexcept {
+  asleep_.store(false);
+  uv_idle_stop(&handles_->awake);
+  waking_.store(false);
+  handles_->client->turn();
+}
+
+// Whoever runs it next looks at the descriptor.
+void Loop::left() noexcept {
+  asleep_.store(true);
+  if (waking_.load()) interrupt();
+}
+
+void Loop::interrupt() noexcept {
+  std::lock_guard<std::mutex> lock(wake_mutex_);
+  if (can_wake_) uv_async_send(&handles_->wake);
+}
+
+void Loop::run() noexcept {
+  uv_run(uv_, UV_RUN_DEFAULT);
+  left();
+}
+void Loop::run_nowait() noexcept {
+  uv_run(uv_, UV_RUN_NOWAIT);
+  left();
+}
+void Loop::run_wait() noexcept {
+  uv_run(uv_, UV_RUN_ONCE);
+  left();
+}
 void Loop::stop() noexcept { uv_stop(uv_); }
 
 void Loop::wake() noexcept {
-  if (waking_.exchange(true, std::memory_order_acq_rel)) return;
-  std::lock_guard<std::mutex> lock(wake_mutex_);
-  if (can_wake_) uv_async_send(&handles_->wake);
+  if (!waking_.exchange(true) && asleep_.load()) interrupt();
 }
 
 int Loop::backend_fd() const noexcept { return uv_backend_fd(uv_); }

@@ -45,7 +45,8 @@ class Loop : public Allocated {
   void run_wait() noexcept;    // one turn, waiting for events or timers
   void stop() noexcept;        // loop thread only
 
-  // Makes the loop turn soon.  Any thread, also while it turns; coalesced.
+  // Makes the loop turn soon.  Any thread, also while it turns; coalesced, and without a system
+  // call while the loop does not wait for events.
   void wake() noexcept;
 
   int backend_fd() const noexcept;
@@ -57,11 +58,17 @@ class Loop : public Allocated {
 
  private:
   struct Handles;
+  void before_wait() noexcept;
+  void after_wait() noexcept;
+  void left() noexcept;
+  void interrupt() noexcept;
+
   struct uv_loop_s* uv_ = nullptr;
   Handles* handles_ = nullptr;
   std::mutex wake_mutex_;  // a wake-up in another thread must not meet the end of the loop
   bool can_wake_ = false;  // guarded by wake_mutex_
-  std::atomic<bool> waking_{false};
+  std::atomic<bool> waking_{false};  // asked for a turn that has not begun
+  std::atomic<bool> asleep_{true};   // it waits for events, or nobody runs it: tell the descriptor
 };
 
 // A timer.  One shot: start() again for more.

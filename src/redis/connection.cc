@@ -548,7 +548,7 @@ void Connection::requeue_unanswered(const Error& cause) {
   Vector<Ref<Command>> dropped;
   bool sorted = false;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     known_scripts_.clear();
     try {
       Vector<Ref<Command>> order;
@@ -630,7 +630,7 @@ void Connection::load_scripts_again(Vector<Ref<Command>>& order, OutboxBuffer& b
 void Connection::fail_all(const Error& error) {
   Vector<Ref<Command>> queued;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     queued.swap(outbox_commands_);
     outbox_.clear();
     buffered_.store(0, std::memory_order_relaxed);
@@ -653,7 +653,7 @@ void Connection::fail_all(const Error& error) {
 void Connection::close(const Error& error) {
   if (state_ == State::closed) return;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     accepting_ = false;
     idle_fd_.store(-1, std::memory_order_relaxed);
   }
@@ -736,7 +736,7 @@ Error Connection::submit_all(Vector<Ref<Command>>& commands) {
   if (commands.empty()) return {};
   bool wake = false;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     Error error = submit_with(
         [&] {
           queue_script(*commands[0]);
@@ -759,7 +759,7 @@ void Connection::drop_abandoned() {
   int64_t now = monotonic_ms();
   auto unwanted = [now](const Ref<Command>& c) { return c->abandoned() || c->deadline_ms <= now; };
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     size_t gone = static_cast<size_t>(
         std::count_if(outbox_commands_.begin(), outbox_commands_.end(), unwanted));
     if (gone == 0) return;
@@ -799,6 +799,8 @@ void Connection::drop_abandoned() {
 bool Connection::begin_commands(Vector<Ref<Command>>& commands, int64_t now, uint32_t outcome,
                                 int64_t* earliest) {
   size_t begun = 0;
+  if (slots_.empty()) since_idle_ = 0;
+  since_idle_ += commands.size();
   try {
     for (Ref<Command>& command : commands) {
       slots_.push_back({nullptr, queued_bytes_, now, false});
@@ -836,7 +838,7 @@ void Connection::flush() noexcept {
       Vector<Ref<Command>> commands;
       bool taken = true;
       {
-        std::lock_guard<std::mutex> lock(mutex_);
+        std::lock_guard<AdaptiveMutex> lock(mutex_);
         turn_wanted_ = false;
         commands.swap(outbox_commands_);
         try {
@@ -860,7 +862,7 @@ void Connection::flush() noexcept {
         commands.clear();
         {
           // The vector goes back, so that the next turn need not grow one.
-          std::lock_guard<std::mutex> lock(mutex_);
+          std::lock_guard<AdaptiveMutex> lock(mutex_);
           if (outbox_commands_.empty()) outbox_commands_.swap(commands);
         }
         int64_t patience = host_.server_config().command_timeout_ms;
@@ -868,7 +870,7 @@ void Connection::flush() noexcept {
         arm_deadline(earliest);
       }
     } else if (state_ != State::ready) {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::lock_guard<AdaptiveMutex> lock(mutex_);
       if (turn_wanted_) {
         turn_wanted_ = false;
         for (const Ref<Command>& command : outbox_commands_) {
@@ -1162,7 +1164,7 @@ void Connection::check_deadlines() noexcept {
     }
     drop_abandoned();
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::lock_guard<AdaptiveMutex> lock(mutex_);
       for (const Ref<Command>& command : outbox_commands_) {
         earliest = std::min(earliest, command->deadline_ms);
       }

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/adaptive_mutex.h"
 #include "base/outbox_buffer.h"
 #include "loop/loop.h"
 #include "pulseengine/engine.h"
@@ -41,7 +42,7 @@ class ConnectionHost {
   // not where the end of the turn comes soon.
   virtual bool callers_may_write() const = 0;
   // Guards what all threads put into the connections.
-  virtual std::mutex& submit_mutex() = 0;
+  virtual AdaptiveMutex& submit_mutex() = 0;
   // What the greeting learned of the server.
   virtual void server_seen(const ServerInfo& info) = 0;
   // Connections come and go; the host flushes those that exist once a turn.
@@ -108,7 +109,7 @@ class Connection : public Allocated {
 
    private:
     Connection& connection_;
-    std::unique_lock<std::mutex> lock_;
+    std::unique_lock<AdaptiveMutex> lock_;
     bool wake_ = false;
   };
   // Bytes that wait to be sent.  Any thread.
@@ -191,7 +192,7 @@ class Connection : public Allocated {
   State state_ = State::idle;
 
   // Guarded by mutex_, the host's: commands that nobody has begun to send.
-  std::mutex& mutex_;
+  AdaptiveMutex& mutex_;
   OutboxBuffer outbox_;
   Vector<Ref<Command>> outbox_commands_;
   Vector<const Script*> known_scripts_;  // loaded, or queued to be, on this connection
@@ -202,7 +203,7 @@ class Connection : public Allocated {
   Vector<Ref<Command>> direct_;
   OutboxBuffer direct_bytes_;  // that the socket did not take
   size_t direct_written_ = 0;
-  int64_t direct_sent_ms_ = 0;
+  int64_t direct_sent_us_ = 0;  // the last time
 
   std::atomic<size_t> buffered_{0};
   std::atomic<int> idle_fd_{-1};  // the socket while callers may write it; changed under mutex_
@@ -212,6 +213,7 @@ class Connection : public Allocated {
   // Loop thread.
   OutboxBuffer sending_;
   Deque<Slot> slots_;           // being sent or waiting for their reply, in order
+  size_t since_idle_ = 0;       // commands begun since nothing was under way
   uint64_t queued_bytes_ = 0;   // of this connection's life, moved to sending_
   uint64_t written_bytes_ = 0;  // of them, given to the kernel
   ReplyParser parser_;

@@ -15,11 +15,19 @@ namespace pulseengine {
 // More than this is the loop's: a socket takes so much at once.
 constexpr size_t kDirectBytes = size_t{64} * 1024;
 constexpr int kDirectVectors = 8;
+// Where more than so many commands were on the way at a time, callers do not wait for each answer:
+// to gather them is cheaper.
+constexpr size_t kFew = 2;
+// Nor do those whose calls follow each other faster than any server answers.
+constexpr int64_t kApartUs = 20;
 
 // Loop thread.
 void Connection::offer_idle() {
-  if (idle_fd_.load(std::memory_order_relaxed) >= 0 || !slots_.empty() || !sending_.empty()) return;
-  std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_fd_.load(std::memory_order_relaxed) >= 0 || !slots_.empty() || !sending_.empty() ||
+      since_idle_ > kFew) {
+    return;
+  }
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   const bool patience = host_.server_config().command_timeout_ms >= 0;
   // Whoever writes cannot arm the timer that notices a server which does not answer.
   const bool watched = !patience || next_deadline_ms_ != kNever;
@@ -32,13 +40,15 @@ void Connection::offer_idle() {
 bool Connection::write_directly() noexcept {
   const int fd = idle_fd_.load(std::memory_order_relaxed);
   if (fd < 0 || outbox_.size() > kDirectBytes || !host_.callers_may_write()) return false;
+  const int64_t now_us = monotonic_us();
+  if (now_us - direct_sent_us_ < kApartUs) return false;
+  direct_sent_us_ = now_us;
   idle_fd_.store(-1, std::memory_order_relaxed);
   // Both are empty: nothing is copied.
   direct_.swap(outbox_commands_);
   direct_bytes_.take(outbox_);
   buffered_.store(0, std::memory_order_relaxed);
   turn_wanted_ = false;
-  direct_sent_ms_ = monotonic_ms();
   for (const Ref<Command>& command : direct_) command->sent();
   has_direct_.store(true, std::memory_order_release);
   iovec vectors[kDirectVectors];
@@ -62,10 +72,10 @@ bool Connection::take_direct() {
   Vector<Ref<Command>> commands;
   int64_t sent_ms, earliest = kNever;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<AdaptiveMutex> lock(mutex_);
     has_direct_.store(false, std::memory_order_relaxed);
     commands.swap(direct_);
-    sent_ms = direct_sent_ms_;
+    sent_ms = direct_sent_us_ / 1000;
     written_bytes_ += std::exchange(direct_written_, 0);
     sending_.take(direct_bytes_);  // which was empty when the socket was offered
   }
@@ -78,7 +88,7 @@ bool Connection::take_direct() {
 
 // Loop thread.  Nobody writes any more when it returns.
 void Connection::withdraw_idle() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<AdaptiveMutex> lock(mutex_);
   idle_fd_.store(-1, std::memory_order_relaxed);
 }
 

@@ -58,7 +58,7 @@ class TestHost final : public ConnectionHost, public ConnectionListener, LoopCli
   ConnectionCounters& counters() override { return counters_; }
   TlsContext* tls_context() override { return nullptr; }
   bool callers_may_write() const override { return callers_write; }
-  std::mutex& submit_mutex() override { return submit_mutex_; }
+  AdaptiveMutex& submit_mutex() override { return submit_mutex_; }
   void want_turn() noexcept override { loop_.wake(); }
   void log(pulse_log_level, std::string_view) noexcept override {}
   void server_seen(const ServerInfo& info) override { server = info; }
@@ -84,7 +84,7 @@ class TestHost final : public ConnectionHost, public ConnectionListener, LoopCli
 
   Loop loop_;
   ConnectionCounters counters_;
-  std::mutex submit_mutex_;
+  AdaptiveMutex submit_mutex_;
   std::vector<Connection*> connections_;
 };
 

@@ -772,6 +772,18 @@ TEST_F(DirectTest, ABatchIsSentAsOne) {
   }
 }
 
+// Callers that do not wait for each answer are served better by one write for many.
+TEST_F(DirectTest, AfterManyAtATimeTheLoopGathersThem) {
+  open_and_idle();
+  for (int i = 0; i < 10; i++) submit("ping", {"PING"});
+  ASSERT_TRUE(ended(10));
+  host->turns(5);
+  EXPECT_FALSE(connection->writes_at_once());
+  submit("one", {"PING"});
+  ASSERT_TRUE(ended(11));
+  EXPECT_TRUE(host->run_until([&] { return connection->writes_at_once(); }));
+}
+
 TEST_F(DirectTest, WhatIsLargeIsLeftToTheLoop) {
   open_and_idle();
   const uint64_t writes = host->counters().writes.load();
