@@ -32,14 +32,6 @@ class RefCounted : public Allocated {
       delete this;
     }
   }
-  // Takes a reference unless the last one is already gone.
-  bool try_ref() noexcept {
-    uint32_t n = count_.load(std::memory_order_relaxed);
-    while (n != 0) {
-      if (count_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return true;
-    }
-    return false;
-  }
 
  protected:
   RefCounted() = default;

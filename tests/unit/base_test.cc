@@ -116,7 +116,8 @@ TEST(Ref, CountsAsPointersAreCopiedAndMoved) {
     EXPECT_TRUE(a->sole());
     Tracked* raw = a.release();
     EXPECT_EQ(alive, 1);
-    EXPECT_TRUE(raw->try_ref());
+    raw->ref_unshared();
+    EXPECT_FALSE(raw->sole());
     raw->unref();
     raw->unref();
     EXPECT_EQ(alive, 0);
