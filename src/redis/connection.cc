@@ -840,6 +840,7 @@ void Connection::flush() noexcept {
       {
         std::lock_guard<AdaptiveMutex> lock(mutex_);
         turn_wanted_ = false;
+        idle_fd_.store(-1, std::memory_order_relaxed);  // this thread writes now
         commands.swap(outbox_commands_);
         try {
           sending_.take(outbox_);

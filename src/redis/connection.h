@@ -117,7 +117,8 @@ class Connection : public Allocated {
   // Nothing is under way, and what this thread submits now goes out at once.  It may have changed
   // when the answer is there.  Any thread.
   bool writes_at_once() const {
-    return idle_fd_.load(std::memory_order_relaxed) >= 0 && host_.callers_may_write();
+    return idle_fd_.load(std::memory_order_relaxed) >= 0 && buffered() == 0 &&
+           host_.callers_may_write();
   }
 
   // Gives up this connection: it connects again by itself.

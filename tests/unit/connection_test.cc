@@ -793,6 +793,19 @@ TEST_F(DirectTest, WhatIsLargeIsLeftToTheLoop) {
   EXPECT_EQ(outcomes.all[0].answer.size(), 100000U);
 }
 
+// While the loop writes, nobody else does.
+TEST_F(DirectTest, WhatTheLoopSendsEndsTheOffer) {
+  open_and_idle();
+  ts_fault_silence(fault.get(), "ECHO", 1);
+  submit("echo", {"ECHO", std::string(100000, 'x')});
+  host->turns(1);
+  EXPECT_FALSE(connection->writes_at_once());
+  const uint64_t writes = host->counters().writes.load();
+  submit("ping", {"PING"});
+  EXPECT_EQ(host->counters().writes.load(), writes);
+  connection->close(kClosed);
+}
+
 TEST_F(DirectTest, APeerThatDoesNotAnswerIsGivenUp) {
   host->config.command_timeout_ms = 150;
   open_and_idle();
