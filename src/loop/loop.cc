@@ -79,9 +79,10 @@ void Loop::close() noexcept {
 }
 
 // Whoever wakes the loop sets waking_ and then looks at asleep_; the loop does both the other way
-// round: one of them sees the other.
+// round: one of them sees the other.  It takes waking_ back with an exchange, which makes it see what
+// was done before it was set.
 void Loop::before_wait() noexcept {
-  waking_.store(false);
+  waking_.exchange(false);
   handles_->client->turn();
   asleep_.store(true);
   if (!waking_.load()) return;
@@ -92,7 +93,7 @@ void Loop::before_wait() noexcept {
 void Loop::after_wait() noexcept {
   asleep_.store(false);
   uv_idle_stop(&handles_->awake);
-  waking_.store(false);
+  waking_.exchange(false);
   handles_->client->turn();
 }
 
