@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Whatever the password is, the text for logs is the same.
   if (!url.password.empty()) {
     Url other = url;
-    other.password = url.password == "x" ? "y" : "x";
+    other.password = String(1, url.password == "x" ? 'y' : 'x');
     if (redacted(other) != redacted(url)) abort();
   }
   return 0;
