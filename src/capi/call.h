@@ -48,7 +48,9 @@ pulse_status start_with_id(Handle* handle, const pulse_target* target, uint64_t*
   return guard(error, [&]() -> Error {
     Target to;
     Error problem = take_target(target, &to);
-    if (problem.ok()) problem = check_handle(handle);
+    if (!problem.ok()) return problem;
+    if (handle == nullptr) return null_argument(Handle::kName);
+    problem = handle->check();
     if (!problem.ok()) return problem;
     return start(*handle->core, std::move(to), operation);
   });
@@ -72,7 +74,8 @@ template <class Handle, class Start, class Finish>
 pulse_status wait_on(Handle* handle, int64_t timeout_ms, pulse_error* error, Start start,
                      Finish finish) noexcept {
   return guard(error, [&]() -> Error {
-    Error problem = check_handle(handle);
+    if (handle == nullptr) return null_argument(Handle::kName);
+    Error problem = handle->check();
     if (!problem.ok()) return problem;
     auto& core = *handle->core;
     Ref<Operation> op;

@@ -178,12 +178,12 @@ Error start_list(ReplicatedMap& map, const Items& given, int64_t timeout_ms, Tar
                  Ref<Signal> signal, Ref<Operation>* out) {
   std::string_view key;
   Error error = take_key(given.key, given.key_len, &key);
-  if (error.ok() && given.items == nullptr && given.count > 0) error = null_argument("items");
-  if (error.ok() && given.count > PULSE_MAP_MAX_ITEMS) {
-    error = Error::make(PULSE_ERR_INVALID, 0, "{} items are more than {}", given.count,
-                        int{PULSE_MAP_MAX_ITEMS});
-  }
   if (!error.ok()) return error;
+  if (given.items == nullptr && given.count > 0) return null_argument("items");
+  if (given.count > PULSE_MAP_MAX_ITEMS) {
+    return Error::make(PULSE_ERR_INVALID, 0, "{} items are more than {}", given.count,
+                       int{PULSE_MAP_MAX_ITEMS});
+  }
   auto write = make_ref<MapWrite>(std::move(target), false, visible(map));
   write->begin(given.what, 1 + given.count);
   write->add(key);

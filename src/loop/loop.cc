@@ -79,8 +79,8 @@ void Loop::close() noexcept {
 }
 
 // Whoever wakes the loop sets waking_ and then looks at asleep_; the loop does both the other way
-// round: one of them sees the other.  It takes waking_ back with an exchange, which makes it see what
-// was done before it was set.
+// round: one of them sees the other.  It takes waking_ back with an exchange, which makes it see
+// what was done before it was set.
 void Loop::before_wait() noexcept {
   waking_.exchange(false);
   handles_->client->turn();
