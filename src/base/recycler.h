@@ -15,7 +15,6 @@ class Recycler : public RefCounted {
   Recycler(size_t block_bytes, uint32_t most) : block_bytes_(block_bytes), most_(most) {}
   ~Recycler() override;
 
-  size_t block_bytes() const { return block_bytes_; }
   // One caller at a time.  Throws bad_alloc.
   void* take();
   // Any thread.  The recycler still exists, unless keep_owner() was called.

@@ -79,8 +79,20 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   // (timeout_ms: 0 = the engine's default, negative = none).  After this it
   // must be completed.  Fails with AGAIN, CLOSED, FORKED.
   Error accept(Operation& operation, int64_t timeout_ms);
-  // The same for those who hold submit_mutex(): an operation with a single command needs it once.
-  Error accept_locked(Operation& operation, int64_t timeout_ms);
+  // The same together with its commands, for those who hold submit_mutex(): if submit() fails,
+  // nothing was accepted, and nobody has seen the operation.
+  template <class Submit>
+  Error accept_with(Operation& operation, int64_t timeout_ms, Submit submit) {
+    Error error = accept_locked(operation, timeout_ms);
+    if (!error.ok()) return error;
+    try {
+      error = submit();
+    } catch (const std::bad_alloc&) {
+      error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
+    }
+    if (!error.ok()) reject_locked(operation);
+    return error;
+  }
   // Memory for such operations; for those who hold submit_mutex().
   Recycler& operation_memory() { return *operation_memory_; }
   static constexpr size_t kOperationBytes = 320;
@@ -97,7 +109,6 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   }
   // Takes back an accept, for a call that then fails at once with an error of its own.
   void reject(Operation& operation);
-  void reject_locked(Operation& operation);
   // Completes an accepted operation from any thread.
   void complete_later(Ref<Operation> operation, const Error& error);
 
@@ -216,6 +227,8 @@ class Engine final : public RefCounted, LoopClient, ConnectionHost, ConnectionLi
   void deliver_completed() noexcept;
   void operation_taken() noexcept { operations_.taken(); }
   Error admit_or_not(size_t buffered, size_t bytes);
+  Error accept_locked(Operation& operation, int64_t timeout_ms);
+  void reject_locked(Operation& operation);
   void change_state(pulse_engine_state state, const Error& error);
   void begin_close();
   void finish_close_if_done();

@@ -480,8 +480,8 @@ void Connection::become_ready() {
 
 // --- losing --------------------------------------------------------------
 
+// Nobody else writes to it any more.
 void Connection::close_socket() {
-  withdraw_idle();
   watch_.reset();
   tls_.reset();
   if (fd_ >= 0) {
@@ -732,25 +732,21 @@ Error Connection::Submission::submit(Ref<Command>& command) {
 
 Error Connection::submit(Ref<Command> command) { return Submission(*this).submit(command); }
 
-Error Connection::submit_all(Vector<Ref<Command>>& commands) {
+Error Connection::Submission::submit_all(const Vector<Ref<Command>>& commands) {
   if (commands.empty()) return {};
-  bool wake = false;
-  {
-    std::lock_guard<AdaptiveMutex> lock(mutex_);
-    Error error = submit_with(
-        [&] {
-          queue_script(*commands[0]);
-          for (const Ref<Command>& command : commands) {
-            Ref<Command> one = command;
-            queue(one);
-          }
-        },
-        &wake);
-    if (!error.ok()) return error;
-    if (wake && write_directly()) wake = false;
-  }
-  if (wake) host_.want_turn();
-  return {};
+  return connection_.submit_with(
+      [&] {
+        connection_.queue_script(*commands[0]);
+        for (const Ref<Command>& command : commands) {
+          Ref<Command> one = command;
+          connection_.queue(one);
+        }
+      },
+      &wake_);
+}
+
+Error Connection::submit_all(const Vector<Ref<Command>>& commands) {
+  return Submission(*this).submit_all(commands);
 }
 
 // Takes commands out of the outbox that were given up, or whose deadline has passed.

@@ -96,7 +96,7 @@ class Connection : public Allocated {
   // After close() PULSE_ERR_CLOSED is returned and nothing is called.
   Error submit(Ref<Command> command);
   // The same for many: next to each other, and all or none.
-  Error submit_all(Vector<Ref<Command>>& commands);
+  Error submit_all(const Vector<Ref<Command>>& commands);
   // For those who have more to do under the same lock: while it lives, it holds submit_mutex().
   class Submission {
    public:
@@ -106,6 +106,7 @@ class Connection : public Allocated {
     Submission& operator=(const Submission&) = delete;
     // As above; the reference is taken over where it succeeds.
     Error submit(Ref<Command>& command);
+    Error submit_all(const Vector<Ref<Command>>& commands);
 
    private:
     Connection& connection_;

@@ -226,15 +226,10 @@ Error ReplicatedMap::write_at_once(Connection& connection, Ref<MapWrite> write, 
                                    Ref<Operation>* out) {
   Ref<Command> command = make_ref<MapWriteCommand>(Ref<ReplicatedMap>::share(this), content_,
                                                    channel_, Vector<Ref<MapWrite>>{write});
-  Error error = engine_->accept(*write, timeout_ms);
-  if (!error.ok()) return error;
-  *out = write;
-  try {
-    error = connection.submit(std::move(command));
-  } catch (const std::bad_alloc&) {
-    error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
-  }
-  if (!error.ok()) engine_->reject(*write);
+  Connection::Submission submission(connection);
+  Error error =
+      engine_->accept_with(*write, timeout_ms, [&] { return submission.submit(command); });
+  if (error.ok()) *out = std::move(write);
   return error;
 }
 

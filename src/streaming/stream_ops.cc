@@ -240,17 +240,11 @@ Error start(Engine& engine, Connection& connection, size_t bytes, int64_t timeou
   auto* operation = make();
   command = Ref<Command>::adopt(operation);
   if (signal) operation->set_signal(std::move(signal));
-  error = engine.accept_locked(*operation, timeout_ms);
+  error = engine.accept_with(*operation, timeout_ms, [&] { return submission.submit(command); });
   if (!error.ok()) return error;
   if (id != nullptr) *id = operation->id();
   if (out != nullptr) *out = Ref<Operation>::share(operation);
-  try {
-    error = submission.submit(command);
-  } catch (const std::bad_alloc&) {
-    error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
-  }
-  if (!error.ok()) engine.reject_locked(*operation);
-  return error;
+  return {};
 }
 
 template <class Format, class Done>
@@ -322,20 +316,11 @@ Error add_batch(Stream& stream, const AddItem* items, size_t count, bool only_if
     commands.push_back(make_ref<BatchItem>(batch, i, format, items[i]));
   }
   batch->set_signal(std::move(signal));
-  error = engine.accept(*batch, timeout_ms);
-  if (!error.ok()) return error;
   // All in one step: either all are queued, next to each other, or none is.
-  try {
-    error = stream.connection().submit_all(commands);
-  } catch (const std::bad_alloc&) {
-    error = Error(PULSE_ERR_NO_MEMORY, "out of memory", PULSE_ERROR_NEVER_SENT);
-  }
-  if (!error.ok()) {
-    engine.reject(*batch);
-    return error;
-  }
-  *out = batch;
-  return {};
+  Connection::Submission submission(stream.connection());
+  error = engine.accept_with(*batch, timeout_ms, [&] { return submission.submit_all(commands); });
+  if (error.ok()) *out = batch;
+  return error;
 }
 
 Error remove_events(Stream& stream, const pulse_event_id* ids, size_t count, int64_t timeout_ms,

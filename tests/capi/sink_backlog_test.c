@@ -104,6 +104,14 @@ static void replies_that_are_lost_are_delivered_all_the_same(void **state) {
   end_busy(&busy);
 }
 
+static void assert_another_sink_gets_all(fixture *fx, pulse_stream *stream) {
+  collector *other = fx_collector(fx);
+  pulse_sink_options options = small_reads();
+  options.buffer = kEvents;
+  fx_sink(fx, stream, "g", &options, other);
+  fx_until(fx, delivered(other) == kEvents);
+}
+
 /* What is on its way to a sink that closes goes to others with the rest. */
 static void a_close_hands_back_what_is_on_its_way(void **state) {
   fixture *fx = *state;
@@ -111,25 +119,18 @@ static void a_close_hands_back_what_is_on_its_way(void **state) {
   assert_ok(pulse_sink_close(busy.sink));
   ts_proxy_resume(busy.proxy, TS_TO_CLIENT);
   assert_int_equal(col_wait(busy.c, PULSE_EVENT_CLOSED, 0)->status, PULSE_OK);
-  collector *other = fx_collector(fx);
-  pulse_sink_options options = small_reads();
-  options.buffer = kEvents;
-  fx_sink(fx, fx_stream_on(fx, busy.engine, "s", NULL), "g", &options, other);
-  fx_until(fx, delivered(other) == kEvents);
+  assert_another_sink_gets_all(fx, fx_stream_on(fx, busy.engine, "s", NULL));
   end_busy(&busy);
 }
 
 static void a_removed_stream_hands_back_what_is_on_its_way(void **state) {
   fixture *fx = *state;
   busy_sink busy = start_busy(fx);
-  collector *done = fx_collector(fx), *other = fx_collector(fx);
+  collector *done = fx_collector(fx);
   assert_ok(pulse_sink_remove_stream(busy.sink, busy.stream, col_target(done, 0), NULL, fx_err()));
   ts_proxy_resume(busy.proxy, TS_TO_CLIENT);
   assert_int_equal(col_wait(done, PULSE_EVENT_STREAM_REMOVED, 0)->status, PULSE_OK);
-  pulse_sink_options options = small_reads();
-  options.buffer = kEvents;
-  fx_sink(fx, busy.stream, "g", &options, other);
-  fx_until(fx, delivered(other) == kEvents);
+  assert_another_sink_gets_all(fx, busy.stream);
   end_busy(&busy);
 }
 

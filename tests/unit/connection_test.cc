@@ -42,6 +42,12 @@ class ConnectionTest : public testing::Test {
     host.reset();
   }
 
+  // A real one takes the place of the one that makes faults.
+  void start_server() {
+    server.reset(ts_server_start(nullptr));
+    ASSERT_TRUE(server);
+    host = std::make_unique<TestHost>(ts_server_url(server.get()));
+  }
   void make(Connection::Role role = Connection::Role::command) {
     connection = std::make_unique<Connection>(*host, role, host.get());
   }
@@ -71,6 +77,7 @@ class ConnectionTest : public testing::Test {
   }
 
   std::unique_ptr<ts_fault, FaultDeleter> fault;
+  std::unique_ptr<ts_server, ServerDeleter> server;
   Outcomes outcomes;
   std::unique_ptr<TestHost> host;
   std::unique_ptr<Connection> connection;
@@ -595,9 +602,7 @@ TEST_F(ConnectionTest, TheStateFollowsTheTable) {
 // A server that stops reading: part of what was submitted leaves, the rest waits.  After
 // it was killed and is back, exactly those that never left are executed, in their order.
 TEST_F(ConnectionTest, WhatNeverLeftIsSentInOrderAfterALoss) {
-  std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
-  ASSERT_TRUE(server);
-  host = std::make_unique<TestHost>(ts_server_url(server.get()));
+  start_server();
   open_and_wait();
   ASSERT_TRUE(ts_server_pause(server.get()));
   const std::string padding(10000, 'p');
@@ -648,9 +653,7 @@ TEST_F(ConnectionTest, WhatNeverLeftIsSentInOrderAfterALoss) {
 // Submitted from several threads while the connection is killed again and again: each command ends
 // exactly once, the order of each thread holds, and what was answered was executed.
 void ConnectionTest::many_threads_and_losses(bool callers_write) {
-  std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
-  ASSERT_TRUE(server);
-  host = std::make_unique<TestHost>(ts_server_url(server.get()));
+  start_server();
   open_and_wait();
   host->callers_write = callers_write;
   constexpr int kThreads = 4;
@@ -831,9 +834,7 @@ TEST_F(DirectTest, NobodyWritesWhereNobodyWatches) {
 }
 
 TEST_F(DirectTest, WhatAClosedSocketDidNotTakeIsSentToTheNextServer) {
-  std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
-  ASSERT_TRUE(server);
-  host = std::make_unique<TestHost>(ts_server_url(server.get()));
+  start_server();
   open_and_idle();
   ASSERT_TRUE(ts_server_kill(server.get()));
   submit("push", {"RPUSH", "list", "x"});  // the loop has not noticed yet
@@ -858,15 +859,13 @@ TEST_F(DirectTest, CloseTellsThatItWasSent) {
 
 // Scripts that wait while the server is away and comes back without them keep their place.
 TEST_F(ConnectionTest, ScriptsThatWaitedKeepTheirPlaceOnAServerThatForgotThem) {
-  std::unique_ptr<ts_server, ServerDeleter> server(ts_server_start(nullptr));
-  ASSERT_TRUE(server);
+  start_server();
   static constexpr Script push{"push", "return redis.call('RPUSH', 'list', ARGV[1])",
                                "20a21e0e0a84f0c3fb6bbe9e7a0fc4a1b0e1f2c3"};
   ts_reply* loaded = ts_command(server.get(), "SCRIPT", "LOAD", push.text.data(), nullptr);
   static const std::string sha = ts_reply_text(loaded);
   ts_reply_free(loaded);
   static const Script script{"push", push.text, sha};
-  host = std::make_unique<TestHost>(ts_server_url(server.get()));
   open_and_wait();
   auto call = [&](const std::string& name) {
     auto c = command(outcomes, name, {name});
